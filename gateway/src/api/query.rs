@@ -1,0 +1,136 @@
+//! Queries.
+
+use std::{collections::BTreeMap, convert::Infallible};
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use simurgh_protocol::{Refusal, UserId, envelope::HistoryPage, limits};
+
+use super::Context;
+
+/// Bytes of a cursor. Workers make them, and make them shorter.
+const CURSOR_BYTES: usize = 512;
+
+/// The parameters of a query, decoded. Unknown ones are ignored; of those that come twice the last one counts.
+#[derive(Debug)]
+pub(super) struct Query(BTreeMap<String, String>);
+
+impl FromRequestParts<Context> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _context: &Context) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query().unwrap_or_default()))
+    }
+}
+
+impl Query {
+    fn parse(query: &str) -> Self {
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, Refusal> {
+        let number = |text: &String| {
+            // `parse` alone would take a sign.
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            let parsed = text.parse().ok().filter(|_| digits);
+            parsed.ok_or_else(|| Refusal::invalid(name, "must be a whole number"))
+        };
+        self.0.get(name).map(number).transpose()
+    }
+
+    /// `limit`: from 1 to the first of these, the second when absent.
+    pub(super) fn limit(&self, (most, default): (usize, usize)) -> Result<usize, Refusal> {
+        let Some(limit) = self.number("limit")? else { return Ok(default) };
+        usize::try_from(limit)
+            .ok()
+            .filter(|limit| (1..=most).contains(limit))
+            .ok_or_else(|| Refusal::invalid("limit", format!("must be from 1 to {most}")))
+    }
+
+    /// A cursor of an earlier answer; an empty one is none.
+    pub(super) fn cursor(&self, name: &str) -> Result<Option<String>, Refusal> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(cursor) if cursor.is_empty() => Ok(None),
+            Some(cursor) if cursor.len() > CURSOR_BYTES => {
+                Err(Refusal::invalid(name, "is not a cursor of this API"))
+            }
+            Some(cursor) => Ok(Some(cursor.clone())),
+        }
+    }
+
+    /// `user_id`: for whom a service asks.
+    pub(super) fn user(&self) -> Result<Option<UserId>, Refusal> {
+        let user =
+            |id: &String| UserId::new(id).map_err(|invalid| Refusal::invalid("user_id", invalid.to_string()));
+        self.0.get("user_id").map(user).transpose()
+    }
+
+    /// A page of history.
+    pub(super) fn history(&self) -> Result<HistoryPage, Refusal> {
+        let page = HistoryPage {
+            before_seq: self.number("before_seq")?,
+            after_seq: self.number("after_seq")?,
+            limit: self.limit(limits::HISTORY_PAGE)?,
+            since: self.cursor("since")?,
+        };
+        if page.before_seq.is_some() && page.after_seq.is_some() {
+            return Err(Refusal::invalid("before_seq", "cannot be given together with after_seq"));
+        }
+        Ok(page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem<T>(outcome: Result<T, Refusal>) -> String {
+        match outcome {
+            Ok(_) => panic!("it was taken"),
+            Err(refusal) => refusal.details["errors"].to_string(),
+        }
+    }
+
+    #[test]
+    fn a_page_of_history_has_bounds() {
+        let page = Query::parse("before_seq=7&limit=200&since=x%3D%3D&more=1").history().unwrap();
+        assert_eq!((page.before_seq, page.after_seq, page.limit), (Some(7), None, 200));
+        assert_eq!(page.since.as_deref(), Some("x=="));
+        let page = Query::parse("after_seq=0&since=").history().unwrap();
+        assert_eq!((page.before_seq, page.after_seq, page.limit, page.since), (None, Some(0), 50, None));
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_named() {
+        let history = |query: &str| problem(Query::parse(query).history());
+        for query in [
+            "limit=0",
+            "limit=201",
+            "limit=",
+            "limit=-1",
+            "limit=%2B5",
+            "limit=5.0",
+            "limit=x",
+            "limit=99999999999999999999",
+        ] {
+            assert!(history(query).starts_with(r#"{"limit":["must be"#), "{query}");
+        }
+        assert_eq!(history("before_seq=x"), r#"{"before_seq":["must be a whole number"]}"#);
+        assert_eq!(history("after_seq=-1"), r#"{"after_seq":["must be a whole number"]}"#);
+        assert_eq!(
+            history("before_seq=1&after_seq=1"),
+            r#"{"before_seq":["cannot be given together with after_seq"]}"#
+        );
+        assert_eq!(
+            history(&format!("since={}", "x".repeat(600))),
+            r#"{"since":["is not a cursor of this API"]}"#
+        );
+        assert!(problem(Query::parse("user_id=a/b").user()).starts_with(r#"{"user_id":"#));
+    }
+
+    #[test]
+    fn the_last_of_two_counts() {
+        assert_eq!(Query::parse("limit=1&limit=2").limit((200, 50)), Ok(2));
+    }
+}

@@ -1,0 +1,238 @@
+//! Who a token stands for (contract section 2).
+//!
+//! jsonwebtoken checks the signature and the algorithm; everything that depends on time or on settings is checked here,
+//! against the time that is passed in.
+
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, errors::ErrorKind};
+use serde_json::{Map, Value};
+use simurgh_protocol::{Timestamp, UserId};
+use simurgh_service::config::BadSetting;
+
+use crate::config::{Settings, Tokens};
+
+mod offered;
+
+pub use offered::{Offered, bearer, offered};
+
+/// How far clocks may be apart (contract section 2).
+pub const LEEWAY: Duration = Duration::from_secs(10);
+
+/// Bytes of a token. Longer ones are refused before any work is done on them. A request's head has to hold it, too.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// What a verified token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The user whom it names. Always there unless it is a service's.
+    pub user: Option<UserId>,
+    /// Whether it is a back-end service's, which may act for any user.
+    pub service: bool,
+    /// When it ends; [`LEEWAY`] later it is refused.
+    pub expires_at: Timestamp,
+    /// When it was issued, where it says so.
+    pub issued_at: Option<Timestamp>,
+}
+
+/// Why a token is refused. Never holds any of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// There is none.
+    #[error("a token is required")]
+    Missing,
+    /// Longer than [`MAX_TOKEN_BYTES`].
+    #[error("the token is too long")]
+    TooLong,
+    /// Not three parts of base64, or not JSON with claims of the types that RFC 7519 gives them.
+    #[error("not a token")]
+    Malformed,
+    /// Signed by another algorithm than the configured key's, or not at all.
+    #[error("the token's algorithm is not accepted")]
+    Algorithm,
+    /// Signed by another key.
+    #[error("the token's signature is not valid")]
+    Signature,
+    /// It has no `exp`.
+    #[error("the token never expires")]
+    NoExpiry,
+    /// It ended.
+    #[error("the token has expired")]
+    Expired,
+    /// Its `nbf` is to come.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// Its `iss` is not the configured one.
+    #[error("the token is from another issuer")]
+    Issuer,
+    /// Its `aud` is not, and does not contain, the configured one.
+    #[error("the token is for another audience")]
+    Audience,
+    /// What should be a user's id is not one, or there is none and it is no service's token.
+    #[error("the token names no user")]
+    User,
+}
+
+/// Verifies tokens.
+pub struct Auth {
+    keys: Keys,
+    issuer: Option<String>,
+    audience: Option<String>,
+    user_claim: String,
+    service_scope: String,
+}
+
+/// The keys that tokens may be signed with.
+enum Keys {
+    /// The same for all tokens.
+    One(Key),
+}
+
+/// A key and what it is good for.
+struct Key {
+    material: DecodingKey,
+    /// Accepts the key's algorithm alone.
+    validation: Validation,
+}
+
+impl Keys {
+    /// The key for a token with this header.
+    fn choose(&self, _header: &Header) -> &Key {
+        match self {
+            Self::One(key) => key,
+        }
+    }
+}
+
+impl Key {
+    fn new(material: DecodingKey, algorithm: Algorithm) -> Self {
+        let mut validation = Validation::new(algorithm);
+        // The claims are checked here, against the time and the settings that were passed in.
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.validate_aud = false;
+        Self { material, validation }
+    }
+}
+
+impl Auth {
+    /// # Errors
+    /// [`BadSetting`] where there is no usable key.
+    pub fn new(settings: &Settings) -> Result<Self, BadSetting> {
+        let Tokens { jwt_secret, jwt_issuer, jwt_audience, jwt_user_claim, jwt_service_scope } =
+            &settings.tokens;
+        let secret = jwt_secret.as_ref().ok_or_else(|| {
+            BadSetting::new("SIMURGH_JWT_SECRET", "is required: no token could be verified")
+        })?;
+        let material = DecodingKey::from_secret(secret.reveal().as_bytes());
+        // A variable that is set to nothing counts as not set.
+        let configured = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        Ok(Self {
+            keys: Keys::One(Key::new(material, Algorithm::HS256)),
+            issuer: configured(jwt_issuer),
+            audience: configured(jwt_audience),
+            user_claim: jwt_user_claim.clone(),
+            service_scope: jwt_service_scope.clone(),
+        })
+    }
+
+    /// Who this token stands for at `now`.
+    ///
+    /// # Errors
+    /// [`AuthError`] where it is refused.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
+        if token.is_empty() {
+            return Err(AuthError::Missing);
+        }
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(AuthError::TooLong);
+        }
+        let claims = self.signed_claims(token)?;
+        let expires_at = time(&claims, "exp")?.ok_or(AuthError::NoExpiry)?;
+        if expires_at.plus(LEEWAY) <= now {
+            return Err(AuthError::Expired);
+        }
+        if time(&claims, "nbf")?.is_some_and(|not_before| not_before > now.plus(LEEWAY)) {
+            return Err(AuthError::NotYetValid);
+        }
+        let issued_at = time(&claims, "iat")?;
+        self.check_parties(&claims)?;
+        let service = claims
+            .get("scope")
+            .and_then(Value::as_str)
+            .is_some_and(|scope| scope.split(' ').any(|word| word == self.service_scope));
+        let user = match claims.get(&self.user_claim) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(id)) => Some(UserId::new(id).map_err(|_| AuthError::User)?),
+            Some(_) => return Err(AuthError::User),
+        };
+        if user.is_none() && !service {
+            return Err(AuthError::User);
+        }
+        Ok(Claims { user, service, expires_at, issued_at })
+    }
+
+    /// The claims, once the signature is known to be good.
+    fn signed_claims(&self, token: &str) -> Result<Map<String, Value>, AuthError> {
+        let header = jsonwebtoken::decode_header(token).map_err(|error| unreadable(error.kind()))?;
+        // RFC 7515, section 4.1.11: who does not understand what is critical must not accept it.
+        if header.crit.is_some() {
+            return Err(AuthError::Malformed);
+        }
+        let key = self.keys.choose(&header);
+        jsonwebtoken::decode(token, &key.material, &key.validation)
+            .map(|token| token.claims)
+            .map_err(|error| unreadable(error.kind()))
+    }
+
+    fn check_parties(&self, claims: &Map<String, Value>) -> Result<(), AuthError> {
+        if let Some(issuer) = &self.issuer
+            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+        {
+            return Err(AuthError::Issuer);
+        }
+        if let Some(audience) = &self.audience {
+            let is_it = |value: &Value| value.as_str() == Some(audience);
+            let named = match claims.get("aud") {
+                Some(Value::Array(several)) => several.iter().any(is_it),
+                Some(one) => is_it(one),
+                None => false,
+            };
+            if !named {
+                return Err(AuthError::Audience);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A claim of RFC 7519's type `NumericDate`: seconds since 1970, perhaps with a fraction.
+fn time(claims: &Map<String, Value>, claim: &str) -> Result<Option<Timestamp>, AuthError> {
+    let value = match claims.get(claim) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value,
+    };
+    let duration = match value.as_u64() {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => {
+            let seconds = value.as_f64().ok_or(AuthError::Malformed)?;
+            Duration::try_from_secs_f64(seconds).map_err(|_| AuthError::Malformed)?
+        }
+    };
+    Ok(Some(Timestamp::default().plus(duration)))
+}
+
+/// What jsonwebtoken's errors mean here.
+fn unreadable(kind: &ErrorKind) -> AuthError {
+    match kind {
+        ErrorKind::InvalidSignature => AuthError::Signature,
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName | ErrorKind::UnsupportedAlgorithm => {
+            AuthError::Algorithm
+        }
+        _ => AuthError::Malformed,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! A whole gateway: its parts put together, run, and drained.
+
+use std::{sync::Arc, time::Duration};
+
+use simurgh_backplane::{SharedBus, subject::Subjects};
+use simurgh_env::Env;
+use simurgh_service::{
+    Connections,
+    config::BadSetting,
+    readiness::{PartHandle, Readiness, follow_backplane},
+    shutdown::finished,
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Shared,
+    admission::{Admission, MAX_HOLD, Pacer},
+    auth::Auth,
+    config::Settings,
+    leases::{self, Leases},
+    rates::Rates,
+    serve::{self, Capacity},
+    sockets::{self, Sockets},
+    topic::actor::GRACE,
+    topics::Topics,
+    users::{self, Users},
+    workers::{self, Workers},
+};
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// The backplane.
+    pub bus: SharedBus,
+    /// Time, chance and ids.
+    pub env: Env,
+    /// The names on the bus.
+    pub subjects: Subjects,
+    /// What was configured.
+    pub settings: Settings,
+    /// What the process can hold.
+    pub capacity: Capacity,
+}
+
+/// A gateway that does not run yet.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    capacity: Capacity,
+    messages: mpsc::Receiver<users::Message>,
+}
+
+impl Gateway {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// Where a setting cannot be used.
+    pub fn new(parts: Parts) -> Result<Self, BadSetting> {
+        let Parts { bus, env, subjects, settings, capacity } = parts;
+        let leases = Leases::new(Arc::clone(&bus), env.clone());
+        let (renamed, _) = watch::channel(leases.id());
+        let (users, messages) = Users::channel();
+        let shared = Shared {
+            auth: Auth::new(&settings)?,
+            workers: Workers::new(Arc::clone(&bus), env.fork(), subjects.clone()),
+            leases,
+            renamed,
+            topics: Topics::default(),
+            users,
+            sockets: Sockets::new(settings.bounds.max_sockets_per_user),
+            rates: Rates::new(settings.rates.clone()),
+            admission: Admission::new(&settings, capacity.sockets),
+            joins: Pacer::new(settings.rates.rate_gateway_joins, MAX_HOLD),
+            readiness: Readiness::new(),
+            draining: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            connections: TaskTracker::new(),
+            tasks: TaskTracker::new(),
+            bus,
+            env,
+            subjects,
+            settings,
+        };
+        Ok(Self { shared: Arc::new(shared), capacity, messages })
+    }
+
+    /// Whether this gateway can serve.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.shared.readiness.clone()
+    }
+
+    /// Serves until `shutdown`, then drains (contract section 6): new sockets are taken for the drain delay, open ones
+    /// are closed over the drain window once what they asked is answered.
+    pub async fn run(
+        self,
+        public: impl Connections,
+        internal: impl Connections,
+        shutdown: CancellationToken,
+    ) {
+        let Self { shared, capacity, messages } = self;
+        start(&shared, messages);
+        let (public_until, internal_until) = (CancellationToken::new(), CancellationToken::new());
+        let serving =
+            tokio::spawn(serve::public(public, Arc::clone(&shared), capacity, public_until.clone()));
+        let observing =
+            tokio::spawn(serve::internal(internal, Arc::clone(&shared), capacity, internal_until.clone()));
+
+        shutdown.cancelled().await;
+        shared.readiness.drain();
+        tokio::time::sleep(shared.settings.drain.drain_delay).await;
+        let open = shared.sockets.count();
+        tracing::info!(sockets = open, "draining");
+        shared.draining.cancel();
+        public_until.cancel();
+        let window = shared.settings.drain.drain_window + workers::BUDGET + Duration::from_secs(3);
+        if !finished(&shared.connections, window).await {
+            tracing::warn!(
+                sockets = shared.sockets.count(),
+                "sockets were still open at the end of the drain"
+            );
+        }
+        let _ = serving.await;
+        if open > 0 {
+            // Users who come back elsewhere within the grace were never gone.
+            tokio::time::sleep(GRACE + Duration::from_millis(500)).await;
+        }
+        shared.leases.give_up().await;
+        internal_until.cancel();
+        shared.stopped.cancel();
+        let _ = finished(&shared.tasks, Duration::from_secs(2)).await;
+        let _ = observing.await;
+    }
+}
+
+/// Starts what a gateway does beside serving.
+fn start(shared: &Arc<Shared>, messages: mpsc::Receiver<users::Message>) {
+    let (backplane, presence) = (shared.readiness.part("backplane"), shared.readiness.part("presence"));
+    backplane.fails("not connected yet");
+    presence.fails("not there yet");
+    let tasks = &shared.tasks;
+    tasks.spawn(follow_backplane(backplane, shared.bus.connected(), shared.stopped.clone()));
+    tasks.spawn(users::run(Arc::clone(shared), messages));
+    tasks.spawn(sockets::listen(Arc::clone(shared)));
+    let this = Arc::clone(shared);
+    tasks.spawn(async move { this.workers.listen(this.stopped.clone()).await });
+    tasks.spawn(appear(Arc::clone(shared), presence));
+}
+
+/// Takes the lease, without which nothing said of presence counts, then keeps it.
+async fn appear(shared: Arc<Shared>, part: PartHandle) {
+    let appeared = async {
+        let mut told = false;
+        loop {
+            let taken = match shared.bus.ensure_buckets().await {
+                Ok(()) => shared.leases.renew().await,
+                Err(error) => Err(error),
+            };
+            match taken {
+                Ok(()) => return,
+                Err(error) if !told => {
+                    tracing::warn!(%error, "the backplane is not there yet; trying again");
+                    told = true;
+                }
+                Err(_) => {}
+            }
+            let pause = Duration::from_millis(250);
+            tokio::time::sleep(pause + shared.env.jitter(pause)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shared.stopped.cancelled() => return,
+        () = appeared => part.works(),
+    }
+    leases::keep(shared).await;
+}

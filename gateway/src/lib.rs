@@ -1,0 +1,27 @@
+//! The gateway: holds the clients' sockets, speaks Phoenix Channels with them, and knows no rule and no store. What
+//! clients ask goes to workers over the backplane; what happens in conversations comes back over it and is handed to
+//! every socket that joined.
+
+pub mod admission;
+pub mod api;
+pub mod auth;
+pub mod config;
+pub mod gateway;
+pub mod leases;
+pub mod mailbox;
+pub mod rates;
+pub mod serve;
+pub mod session;
+pub mod shared;
+pub mod socket;
+pub mod sockets;
+#[cfg(test)]
+mod testing;
+pub mod topic;
+pub mod topics;
+pub mod upgrade;
+pub mod users;
+pub mod workers;
+
+pub use gateway::{Gateway, Parts};
+pub use shared::Shared;

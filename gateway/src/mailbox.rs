@@ -1,0 +1,189 @@
+//! What waits to be written to one socket, bounded in bytes.
+//!
+//! Broadcasts are put in by whoever fans out and taken out by the socket's task. Past the bound nothing more is taken:
+//! the channel that was refused keeps its position and reads on from the log once the socket has drained.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use simurgh_protocol::ConversationId;
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// Names a join on a socket: a later join of the same topic has another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChannelId(pub u64);
+
+/// Names a socket of this gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SocketId(pub u64);
+
+/// Something for the socket's task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// A frame for a channel; dropped where that channel is no longer the topic's.
+    Frame {
+        /// Which join it is for.
+        channel: ChannelId,
+        /// The encoded frame, shared with other mailboxes.
+        bytes: Utf8Bytes,
+    },
+    /// The server closed the channel.
+    Closed {
+        /// Which join.
+        channel: ChannelId,
+    },
+}
+
+/// The queue. Shared by the socket's task and the topics it joined.
+#[derive(Debug)]
+pub struct Mailbox {
+    /// The socket it belongs to.
+    pub socket: SocketId,
+    inner: Mutex<Inner>,
+    filled: Notify,
+    max_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    items: VecDeque<Item>,
+    bytes: usize,
+    /// Topics that were refused and want to know when there is room again.
+    waiting: Vec<ConversationId>,
+    user_topic_waits: bool,
+}
+
+/// What was refused for want of room.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Mailbox {
+    /// A mailbox of at most `max_bytes` of frames.
+    #[must_use]
+    pub fn new(socket: SocketId, max_bytes: usize) -> Arc<Self> {
+        Arc::new(Self { socket, inner: Mutex::default(), filled: Notify::new(), max_bytes })
+    }
+
+    /// Puts a frame for a channel in.
+    ///
+    /// # Errors
+    /// [`Full`] where it would exceed the bound; an empty mailbox takes one frame of any size.
+    pub fn push(&self, channel: ChannelId, bytes: Utf8Bytes) -> Result<(), Full> {
+        let mut inner = self.lock();
+        if inner.bytes > 0 && inner.bytes + bytes.len() > self.max_bytes {
+            return Err(Full);
+        }
+        inner.bytes += bytes.len();
+        inner.items.push_back(Item::Frame { channel, bytes });
+        drop(inner);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Tells that the server closed a channel. Always taken: there are only so many channels.
+    pub fn close_channel(&self, channel: ChannelId) {
+        self.lock().items.push_back(Item::Closed { channel });
+        self.filled.notify_one();
+    }
+
+    /// Asks for a word to the conversation once there is room again.
+    pub fn wait_for_room(&self, conversation: &ConversationId) {
+        let mut inner = self.lock();
+        if !inner.waiting.contains(conversation) {
+            inner.waiting.push(conversation.clone());
+        }
+        drop(inner);
+        self.filled.notify_one();
+    }
+
+    /// Notes that a notice on the user topic was dropped.
+    pub fn user_topic_missed(&self) {
+        self.lock().user_topic_waits = true;
+        self.filled.notify_one();
+    }
+
+    /// Takes up to `max_bytes` of what is there (at least one item) onto `taken`.
+    pub fn take(&self, max_bytes: usize, taken: &mut Vec<Item>) {
+        let mut inner = self.lock();
+        let mut bytes = 0;
+        while bytes < max_bytes {
+            let Some(item) = inner.items.pop_front() else { break };
+            if let Item::Frame { bytes: frame, .. } = &item {
+                bytes += frame.len();
+                inner.bytes -= frame.len();
+            }
+            taken.push(item);
+        }
+        if inner.items.is_empty() && inner.items.capacity() > 16 {
+            inner.items = VecDeque::new();
+        }
+    }
+
+    /// Who waits for room, once the mailbox is empty; then nobody waits any more.
+    pub fn take_waiting(&self) -> (Vec<ConversationId>, bool) {
+        let mut inner = self.lock();
+        if inner.items.is_empty() {
+            (std::mem::take(&mut inner.waiting), std::mem::take(&mut inner.user_topic_waits))
+        } else {
+            (Vec::new(), false)
+        }
+    }
+
+    /// Whether there is nothing to write and nobody to tell of room.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let inner = self.lock();
+        inner.items.is_empty() && inner.waiting.is_empty() && !inner.user_topic_waits
+    }
+
+    /// Waits until something was put in since the last wait.
+    pub async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHANNEL: ChannelId = ChannelId(1);
+
+    #[test]
+    fn past_the_bound_nothing_is_taken_and_what_was_taken_stays() {
+        let mailbox = Mailbox::new(SocketId(1), 10);
+        assert_eq!(mailbox.push(CHANNEL, Utf8Bytes::from_static("123456")), Ok(()));
+        assert_eq!(mailbox.push(CHANNEL, Utf8Bytes::from_static("12345")), Err(Full));
+        mailbox.close_channel(CHANNEL);
+        let mut taken = Vec::new();
+        mailbox.take(usize::MAX, &mut taken);
+        assert_eq!(taken.len(), 2);
+        assert_eq!(mailbox.push(CHANNEL, Utf8Bytes::from_static("12345")), Ok(()));
+    }
+
+    #[test]
+    fn who_waits_for_room_is_told_once_when_it_is_empty() {
+        let mailbox = Mailbox::new(SocketId(1), 10);
+        let conversation = ConversationId::new("c").unwrap();
+        mailbox.push(CHANNEL, Utf8Bytes::from_static("1")).unwrap();
+        mailbox.wait_for_room(&conversation);
+        mailbox.wait_for_room(&conversation);
+        assert_eq!(mailbox.take_waiting(), (vec![], false));
+        mailbox.take(usize::MAX, &mut Vec::new());
+        assert_eq!(mailbox.take_waiting(), (vec![conversation], false));
+        assert!(mailbox.is_idle());
+    }
+
+    #[test]
+    fn one_frame_of_any_size_fits_into_an_empty_mailbox() {
+        let mailbox = Mailbox::new(SocketId(1), 10);
+        assert_eq!(mailbox.push(CHANNEL, Utf8Bytes::from("x".repeat(100))), Ok(()));
+        assert_eq!(mailbox.push(CHANNEL, Utf8Bytes::from_static("1")), Err(Full));
+    }
+}

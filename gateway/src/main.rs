@@ -1,0 +1,69 @@
+//! `simurgh-gateway`: holds clients' sockets and serves the HTTP API.
+
+use std::{process::ExitCode, sync::Arc};
+
+use simurgh_backplane::{
+    nats::{ConnectError, NatsBus, NatsConfig},
+    subject::Subjects,
+};
+use simurgh_env::Env;
+use simurgh_gateway::{Gateway, Parts, config::Config, serve::Capacity};
+use simurgh_service::{
+    BadSetting, EXIT_BAD_SETTING, TcpConnections, bind::bind, config, exit_code, shutdown, telemetry,
+};
+
+fn main() -> ExitCode {
+    let config: Config = config::parse();
+    telemetry::init(&config.log);
+    match start(config) {
+        // Some settings are files, which only their use shows to be bad.
+        Err(error) if error.is::<BadSetting>() => {
+            eprintln!("simurgh-gateway: {error}");
+            ExitCode::from(EXIT_BAD_SETTING)
+        }
+        outcome => exit_code(outcome),
+    }
+}
+
+#[tokio::main]
+async fn start(config: Config) -> anyhow::Result<()> {
+    let Config { listen, internal_listen, settings, nats, log: _ } = config;
+    let public = TcpConnections::new(bind(listen, "SIMURGH_LISTEN")?);
+    let internal = TcpConnections::new(bind(internal_listen, "SIMURGH_INTERNAL_LISTEN")?);
+    let shutdown = shutdown::on_signals()?;
+    let env = Env::system();
+    tracing::info!(%listen, %internal_listen, nats = nats.servers(), "starting");
+    let bus = NatsBus::connect(
+        NatsConfig {
+            url: nats.nats_url.reveal().to_owned(),
+            creds: nats.nats_creds,
+            ca: nats.nats_ca,
+            replicas: usize::from(nats.nats_replicas),
+            namespace: nats.namespace.clone(),
+            name: format!("simurgh-gateway-{}", env.short_id()),
+        },
+        env.clone(),
+    )
+    .await
+    .map_err(unusable)?;
+    let gateway = Gateway::new(Parts {
+        bus: Arc::new(bus),
+        env,
+        subjects: Subjects::new(&nats.namespace),
+        settings,
+        capacity: Capacity::of_process(),
+    })?;
+    gateway.run(public, internal, shutdown).await;
+    Ok(())
+}
+
+/// A server that is out of reach is tried again for ever; what fails at once is a setting.
+fn unusable(error: ConnectError) -> anyhow::Error {
+    let setting = match error {
+        ConnectError::Url(_) => "SIMURGH_NATS_URL",
+        ConnectError::Credentials(_) => "SIMURGH_NATS_CREDS",
+        ConnectError::Certificates(_) => "SIMURGH_NATS_CA",
+        ConnectError::Client(_) | ConnectError::Bus(_) => return anyhow::Error::new(error),
+    };
+    BadSetting::new(setting, error.to_string()).into()
+}

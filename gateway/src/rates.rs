@@ -1,0 +1,205 @@
+//! How often one user may do something (contract section 5): token buckets, shared by all sockets and HTTP calls of
+//! that user on this gateway. What is over the rate is refused at once, without a word to a worker.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use governor::{
+    NotUntil, Quota, RateLimiter,
+    clock::{Clock, Reference},
+    middleware::NoOpMiddleware,
+    nanos::Nanos,
+    state::{InMemoryState, NotKeyed},
+};
+use simurgh_protocol::{Reason, Refusal, UserId, event::RateClass};
+use simurgh_service::config::Rate;
+use tokio::time::Instant;
+
+use crate::config::Rates as Settings;
+
+/// Users whose buckets are kept. Reached only by that many users at once, since full buckets are let go; beyond it a
+/// user's limits hold for each socket and each call by itself.
+const MAX_USERS: usize = 1 << 20;
+
+/// How many users are kept before the first look for buckets that can go.
+const FIRST_PRUNE: usize = 1_024;
+
+/// The buckets of one user, one for each [`RateClass`]; about 200 bytes.
+pub struct UserRates(Mutex<Buckets>);
+
+struct Buckets {
+    /// What the buckets take for the present: the time that [`UserRates::check`] was given.
+    clock: Now,
+    messages: Option<Bucket>,
+    typing: Option<Bucket>,
+    joins: Option<Bucket>,
+    pushes: Option<Bucket>,
+    /// How long the slowest of them takes from empty to full.
+    refill: Duration,
+    /// From when on every bucket is full again, so that nothing is lost by forgetting them.
+    full_at: Instant,
+}
+
+type Bucket = RateLimiter<NotKeyed, InMemoryState, Now, NoOpMiddleware<Moment>>;
+
+impl UserRates {
+    /// Full buckets.
+    #[must_use]
+    pub fn new(settings: &Settings, now: Instant) -> Self {
+        let clock = Now::new(now);
+        let mut refill = Duration::ZERO;
+        let mut bucket = |rate: Rate| {
+            let limit = rate.limit()?;
+            let quota = Quota::per_second(limit.per_second).allow_burst(limit.burst);
+            refill = refill.max(quota.burst_size_replenished_in());
+            Some(RateLimiter::direct_with_clock(quota, clock.clone()))
+        };
+        Self(Mutex::new(Buckets {
+            messages: bucket(settings.rate_messages),
+            typing: bucket(settings.rate_typing),
+            joins: bucket(settings.rate_joins),
+            pushes: bucket(settings.rate_pushes),
+            refill,
+            full_at: now,
+            clock,
+        }))
+    }
+
+    /// Takes one from the bucket of `class`.
+    ///
+    /// # Errors
+    /// Where it is empty: how long until there is one again.
+    pub fn check(&self, class: RateClass, now: Instant) -> Result<(), Duration> {
+        let mut buckets = lock(&self.0);
+        buckets.clock.set(now);
+        let bucket = match class {
+            RateClass::Messages => &buckets.messages,
+            RateClass::Typing => &buckets.typing,
+            RateClass::Joins => &buckets.joins,
+            RateClass::Pushes => &buckets.pushes,
+        };
+        let Some(bucket) = bucket else { return Ok(()) };
+        let taken = bucket.check().map_err(|until: NotUntil<Moment>| until.wait_time_from(Moment(now)));
+        buckets.full_at = now + buckets.refill;
+        taken
+    }
+
+    fn full_at(&self) -> Instant {
+        lock(&self.0).full_at
+    }
+}
+
+/// `rate_limit_exceeded`, with the wait in whole seconds.
+#[must_use]
+pub fn exceeded(retry_after: Duration) -> Refusal {
+    Refusal::new(Reason::RateLimitExceeded, "too often").with("retry_after", whole_seconds(retry_after))
+}
+
+/// A wait in whole seconds, at least one: what `retry_after` and `Retry-After` say.
+#[must_use]
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0 || wait.is_zero())
+}
+
+/// The buckets of all users that lately did something here.
+pub struct Rates {
+    settings: Settings,
+    users: Mutex<Users>,
+}
+
+struct Users {
+    buckets: BTreeMap<UserId, Arc<UserRates>>,
+    /// At how many users to look for buckets that can go.
+    prune_at: usize,
+}
+
+impl fmt::Debug for Rates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rates").field("users", &lock(&self.users).buckets.len()).finish_non_exhaustive()
+    }
+}
+
+impl Rates {
+    /// No users yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, users: Mutex::new(Users { buckets: BTreeMap::new(), prune_at: FIRST_PRUNE }) }
+    }
+
+    /// The user's buckets. Sockets keep them; for calls they are kept here until they are full again.
+    #[must_use]
+    pub fn of(&self, user: &UserId, now: Instant) -> Arc<UserRates> {
+        let mut users = lock(&self.users);
+        if let Some(buckets) = users.buckets.get(user) {
+            return Arc::clone(buckets);
+        }
+        if users.buckets.len() >= users.prune_at {
+            users.buckets.retain(|_, buckets| Arc::strong_count(buckets) > 1 || buckets.full_at() > now);
+            users.prune_at = (users.buckets.len() * 2).max(FIRST_PRUNE);
+        }
+        let buckets = Arc::new(UserRates::new(&self.settings, now));
+        if users.buckets.len() < MAX_USERS {
+            users.buckets.insert(user.clone(), Arc::clone(&buckets));
+        }
+        buckets
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A clock that shows what it was set to: governor asks a clock, and time comes in as an argument here.
+#[derive(Clone)]
+struct Now(Arc<Mutex<Instant>>);
+
+impl Now {
+    fn new(now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(now)))
+    }
+
+    /// Never goes back: callers read the time before they wait for their turn here.
+    fn set(&self, now: Instant) {
+        let mut shown = lock(&self.0);
+        *shown = now.max(*shown);
+    }
+}
+
+impl Clock for Now {
+    type Instant = Moment;
+
+    fn now(&self) -> Moment {
+        Moment(*lock(&self.0))
+    }
+}
+
+/// A point in time, as governor wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Moment(Instant);
+
+impl std::ops::Add<Nanos> for Moment {
+    type Output = Self;
+
+    fn add(self, nanos: Nanos) -> Self {
+        Self(self.0 + Duration::from(nanos))
+    }
+}
+
+impl Reference for Moment {
+    fn duration_since(&self, earlier: Self) -> Nanos {
+        // 584 years fit.
+        let nanos = self.0.saturating_duration_since(earlier.0).as_nanos();
+        Nanos::new(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    fn saturating_sub(&self, duration: Nanos) -> Self {
+        Self(self.0.checked_sub(duration.into()).unwrap_or(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests;

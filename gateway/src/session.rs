@@ -1,0 +1,470 @@
+//! What a client's frames mean: the channels of one socket, as a state machine without sockets, clocks or tasks.
+//!
+//! Frames and outcomes go in, [`Effect`]s come out. On one topic everything happens in the order of the frames: while a
+//! join or a push is under way, later frames of that topic wait; other topics go on (unlike in Phoenix, where a slow
+//! join holds back the whole socket).
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use simurgh_protocol::{
+    CloseCode, Frame, Name, Push, Raw, Reason, Ref, Refusal, Timestamp, Topic, UserId, Vsn,
+    event::{RateClass, phx, sent},
+    frame, topic,
+};
+
+use crate::mailbox::ChannelId;
+
+/// How long before its token's end the client is told.
+pub const TOKEN_WARNING: Duration = Duration::from_secs(60);
+/// How far clocks may be apart (contract section 2).
+pub const TOKEN_LEEWAY: Duration = Duration::from_secs(10);
+/// Frames that wait behind joins and pushes under way; with more the socket is not read.
+const MAX_WAITING: usize = 64;
+
+/// Something that the socket's task has to do.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// Write this frame.
+    Send(Bytes),
+    /// Find out whether the channel may be joined, then call [`Session::joined`].
+    Join {
+        /// Which join.
+        channel: ChannelId,
+        /// Of what.
+        topic: Topic,
+        /// The client's params, an object.
+        params: Raw,
+    },
+    /// The join's reply is written: deliver broadcasts from now on.
+    Open {
+        /// Which join.
+        channel: ChannelId,
+        /// Of what.
+        topic: Topic,
+        /// Its join_ref.
+        join_ref: Ref,
+    },
+    /// The channel is closed, or its join was abandoned: deliver nothing more.
+    Leave {
+        /// Which join.
+        channel: ChannelId,
+        /// Of what.
+        topic: Topic,
+    },
+    /// Carry a push out, then call [`Session::done`].
+    Do {
+        /// On which join.
+        channel: ChannelId,
+        /// Where.
+        topic: Topic,
+        /// What.
+        push: Push,
+        /// Its payload, an object.
+        payload: Raw,
+    },
+    /// Close the socket.
+    Close(CloseCode),
+}
+
+/// What the outside decides for a session.
+pub trait Gate {
+    /// Counts something against the user's rates.
+    ///
+    /// # Errors
+    /// After how long it may be tried again.
+    fn count(&mut self, class: RateClass) -> Result<(), Duration>;
+
+    /// The wall clock.
+    fn now(&self) -> Timestamp;
+}
+
+/// The channels of one socket.
+#[derive(Debug)]
+pub struct Session {
+    user: UserId,
+    vsn: Vsn,
+    max_channels: usize,
+    channels: BTreeMap<Topic, Channel>,
+    last_channel: u64,
+    waiting: usize,
+    expires_at: Timestamp,
+    warned: bool,
+}
+
+#[derive(Debug)]
+struct Channel {
+    id: ChannelId,
+    join_ref: Ref,
+    state: State,
+    waiting: VecDeque<Frame>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The join with this ref is under way; it replaces a channel that had that join_ref.
+    Joining { reference: Ref, replaces: Option<Ref> },
+    /// Joined, nothing under way.
+    Open,
+    /// Joined, the push with this ref under way.
+    Busy { reference: Ref },
+}
+
+impl Session {
+    /// A session of `user` without channels, whose token ends at `expires_at`.
+    #[must_use]
+    pub fn new(user: UserId, vsn: Vsn, max_channels: usize, expires_at: Timestamp) -> Self {
+        Self {
+            user,
+            vsn,
+            max_channels,
+            channels: BTreeMap::new(),
+            last_channel: 0,
+            waiting: 0,
+            expires_at,
+            warned: false,
+        }
+    }
+
+    /// Whether so much waits that no more should be read.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.waiting >= MAX_WAITING
+    }
+
+    /// Whether nothing is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.channels.values().all(|channel| matches!(channel.state, State::Open))
+    }
+
+    /// Whether the join is still the topic's.
+    #[must_use]
+    pub fn is_current(&self, id: ChannelId) -> bool {
+        self.channels.values().any(|channel| channel.id == id)
+    }
+
+    /// The joins that are open or under way.
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &Topic)> {
+        self.channels.iter().map(|(topic, channel)| (channel.id, topic))
+    }
+
+    /// A text frame came.
+    pub fn text(&mut self, text: &str, gate: &mut dyn Gate) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match Frame::decode(self.vsn, text) {
+            Ok(frame) => self.frame(frame, gate, &mut effects),
+            Err(_) => effects.push(Effect::Close(CloseCode::InvalidFrame)),
+        }
+        effects
+    }
+
+    /// A join was decided.
+    pub fn joined(
+        &mut self,
+        id: ChannelId,
+        outcome: Result<Raw, Refusal>,
+        gate: &mut dyn Gate,
+    ) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some((topic, channel)) = self.channels.iter_mut().find(|(_, channel)| channel.id == id) else {
+            return effects;
+        };
+        let State::Joining { reference, replaces } = std::mem::replace(&mut channel.state, State::Open)
+        else {
+            return effects;
+        };
+        let (topic, join_ref, name) = (topic.clone(), channel.join_ref.clone(), topic.to_string());
+        let reply = frame::reply(self.vsn, &join_ref, &reference, &name.as_str().into(), outcome.as_ref());
+        effects.push(Effect::Send(reply));
+        if let Some(old) = replaces {
+            effects.push(Effect::Send(frame::closed(self.vsn, &old, &name, phx::CLOSE)));
+        }
+        if outcome.is_ok() {
+            effects.push(Effect::Open { channel: id, topic: topic.clone(), join_ref });
+            if matches!(topic, Topic::User(_)) && self.warned {
+                effects.push(self.token_warning(&name));
+            }
+            self.go_on(&topic, gate, &mut effects);
+        } else {
+            self.remove(&topic, gate, &mut effects);
+        }
+        effects
+    }
+
+    /// A push was carried out, or refused.
+    pub fn done(&mut self, id: ChannelId, outcome: Result<Raw, Refusal>, gate: &mut dyn Gate) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some((topic, channel)) = self.channels.iter_mut().find(|(_, channel)| channel.id == id) else {
+            return effects;
+        };
+        let State::Busy { reference } = std::mem::replace(&mut channel.state, State::Open) else {
+            return effects;
+        };
+        let (topic, join_ref) = (topic.clone(), channel.join_ref.clone());
+        let name = Name::Text(topic.to_string());
+        effects.push(Effect::Send(frame::reply(self.vsn, &join_ref, &reference, &name, outcome.as_ref())));
+        self.go_on(&topic, gate, &mut effects);
+        effects
+    }
+
+    /// The server's side closed a channel (its member was removed). Nothing happens where the join is not the topic's
+    /// any more.
+    pub fn closed(&mut self, id: ChannelId, gate: &mut dyn Gate) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let found = self.channels.iter().find(|(_, channel)| channel.id == id);
+        let Some((topic, channel)) = found else { return effects };
+        let (topic, join_ref) = (topic.clone(), channel.join_ref.clone());
+        if let State::Busy { reference } = &channel.state {
+            // The push under way gets an answer, whatever becomes of it.
+            let name = Name::Text(topic.to_string());
+            let refusal = Refusal::not_a_member();
+            effects.push(Effect::Send(frame::reply(self.vsn, &join_ref, reference, &name, Err(&refusal))));
+        }
+        effects.push(Effect::Send(frame::closed(self.vsn, &join_ref, &topic.to_string(), phx::CLOSE)));
+        self.remove(&topic, gate, &mut effects);
+        effects
+    }
+
+    /// The socket's token was renewed and ends at `expires_at`.
+    pub fn renewed(&mut self, expires_at: Timestamp) {
+        self.expires_at = expires_at;
+        self.warned = false;
+    }
+
+    /// When [`Self::tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Timestamp {
+        if self.warned { self.expires_at.plus(TOKEN_LEEWAY) } else { self.warn_at() }
+    }
+
+    /// Looks at the clock: warns before the token ends, closes after.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if now >= self.expires_at.plus(TOKEN_LEEWAY) {
+            effects.push(Effect::Close(CloseCode::TokenExpired));
+        } else if !self.warned && now >= self.warn_at() {
+            self.warned = true;
+            let topic = Topic::User(self.user.clone());
+            if self
+                .channels
+                .get(&topic)
+                .is_some_and(|channel| !matches!(channel.state, State::Joining { .. }))
+            {
+                effects.push(self.token_warning(&topic.to_string()));
+            }
+        }
+        effects
+    }
+
+    fn warn_at(&self) -> Timestamp {
+        let warning = u64::try_from(TOKEN_WARNING.as_millis()).unwrap_or(0);
+        Timestamp::from_millis(self.expires_at.as_millis().saturating_sub(warning))
+    }
+
+    fn token_warning(&self, topic: &str) -> Effect {
+        let payload = Raw::of(&serde_json::json!({"expires_at": self.expires_at}));
+        Effect::Send(frame::broadcast(self.vsn, topic, sent::TOKEN_EXPIRING, &payload))
+    }
+
+    fn frame(&mut self, frame: Frame, gate: &mut dyn Gate, effects: &mut Vec<Effect>) {
+        let event = frame.event.as_text().unwrap_or_default();
+        if frame.topic.as_text() == Some(topic::PHOENIX) && event == phx::HEARTBEAT {
+            let ok = frame::reply(self.vsn, &Ref::null(), &frame.reference, &frame.topic, Ok(&Raw::empty()));
+            effects.push(Effect::Send(ok));
+            return;
+        }
+        let topic = frame.topic.as_text().and_then(Topic::parse);
+        let Some((topic, channel)) = topic.and_then(|topic| {
+            let channel = self.channels.get_mut(&topic)?;
+            Some((topic, channel))
+        }) else {
+            self.not_joined(&frame, gate, effects);
+            return;
+        };
+        if matches!(channel.state, State::Open) {
+            self.on_channel(&topic, frame, gate, effects);
+        } else {
+            channel.waiting.push_back(frame);
+            self.waiting += 1;
+        }
+    }
+
+    /// A frame for a topic that has no channel.
+    fn not_joined(&mut self, frame: &Frame, gate: &mut dyn Gate, effects: &mut Vec<Effect>) {
+        let topic = frame.topic.as_text().and_then(Topic::parse);
+        match (frame.event.as_text(), topic) {
+            (Some(phx::LEAVE), _) => {
+                let ok = frame::reply(
+                    self.vsn,
+                    &frame.join_ref,
+                    &frame.reference,
+                    &frame.topic,
+                    Ok(&Raw::empty()),
+                );
+                effects.push(Effect::Send(ok));
+            }
+            (Some(phx::JOIN), Some(topic)) => self.join(topic, frame, None, gate, effects),
+            _ => {
+                let refusal = Refusal::new(Reason::UnmatchedTopic, "no channel is joined on this topic");
+                self.refuse(&Ref::null(), frame, &refusal, effects);
+            }
+        }
+    }
+
+    fn join(
+        &mut self,
+        topic: Topic,
+        frame: &Frame,
+        replaces: Option<Channel>,
+        gate: &mut dyn Gate,
+        effects: &mut Vec<Effect>,
+    ) {
+        let refusal = self.refuse_join(&topic, frame, replaces.is_some(), gate);
+        if let Some(refusal) = refusal {
+            self.refuse(&frame.join_ref, frame, &refusal, effects);
+            if let Some(old) = replaces {
+                // The old channel goes even so, as in Phoenix.
+                let closed = frame::closed(self.vsn, &old.join_ref, &topic.to_string(), phx::CLOSE);
+                effects.push(Effect::Send(closed));
+                self.release(old.waiting, gate, effects);
+            }
+            return;
+        }
+        self.last_channel += 1;
+        let id = ChannelId(self.last_channel);
+        let (old_ref, waiting) = replaces.map(|old| (old.join_ref, old.waiting)).unzip();
+        let channel = Channel {
+            id,
+            join_ref: frame.join_ref.clone(),
+            state: State::Joining { reference: frame.reference.clone(), replaces: old_ref },
+            waiting: waiting.unwrap_or_default(),
+        };
+        self.channels.insert(topic.clone(), channel);
+        effects.push(Effect::Join { channel: id, topic, params: frame.payload.clone() });
+    }
+
+    fn refuse_join(
+        &self,
+        topic: &Topic,
+        frame: &Frame,
+        replaces: bool,
+        gate: &mut dyn Gate,
+    ) -> Option<Refusal> {
+        if !frame.payload.is_object() {
+            return Some(Refusal::invalid("payload", "must be an object"));
+        }
+        if matches!(topic, Topic::User(user) if *user != self.user) {
+            return Some(Refusal::new(Reason::Unauthorized, "this is another user's topic"));
+        }
+        if !replaces && self.channels.len() >= self.max_channels {
+            let message = format!("a socket may have {} channels", self.max_channels);
+            return Some(Refusal::new(Reason::TooManyChannels, message));
+        }
+        gate.count(RateClass::Joins).err().map(too_often)
+    }
+
+    /// A frame for a channel with nothing under way.
+    fn on_channel(&mut self, topic: &Topic, frame: Frame, gate: &mut dyn Gate, effects: &mut Vec<Effect>) {
+        let Some(channel) = self.channels.get_mut(topic) else { return };
+        let (id, join_ref) = (channel.id, channel.join_ref.clone());
+        match frame.event.as_text() {
+            Some(phx::JOIN) => {
+                if let Some(old) = self.channels.remove(topic) {
+                    effects.push(Effect::Leave { channel: id, topic: topic.clone() });
+                    self.join(topic.clone(), &frame, Some(old), gate, effects);
+                }
+            }
+            // A leave that does not name this join is stale; Phoenix ignores it without a reply.
+            Some(phx::LEAVE) if frame.join_ref != join_ref => {}
+            Some(phx::LEAVE) => {
+                let ok = frame::reply(self.vsn, &join_ref, &frame.reference, &frame.topic, Ok(&Raw::empty()));
+                effects.push(Effect::Send(ok));
+                let closed = frame::closed(self.vsn, &join_ref, &topic.to_string(), phx::CLOSE);
+                effects.push(Effect::Send(closed));
+                self.remove(topic, gate, effects);
+            }
+            event => match accept(topic, event, &frame, gate) {
+                Err(refusal) => self.refuse(&join_ref, &frame, &refusal, effects),
+                Ok(Push::Ping) => self.ping(&join_ref, &frame, gate.now(), effects),
+                Ok(push) => {
+                    channel.state = State::Busy { reference: frame.reference };
+                    effects.push(Effect::Do {
+                        channel: id,
+                        topic: topic.clone(),
+                        push,
+                        payload: frame.payload,
+                    });
+                }
+            },
+        }
+    }
+
+    fn ping(&self, join_ref: &Ref, frame: &Frame, now: Timestamp, effects: &mut Vec<Effect>) {
+        #[derive(serde::Deserialize)]
+        struct Ping {
+            timestamp: Option<serde_json::Value>,
+        }
+        let timestamp = frame.payload.parse::<Ping>().ok().and_then(|ping| ping.timestamp);
+        let pong = Raw::of(&serde_json::json!({"pong": timestamp, "server_time": now}));
+        let reply = frame::reply(self.vsn, join_ref, &frame.reference, &frame.topic, Ok(&pong));
+        effects.push(Effect::Send(reply));
+    }
+
+    /// Nothing is under way on the topic any more: the frames that waited have their turn.
+    fn go_on(&mut self, topic: &Topic, gate: &mut dyn Gate, effects: &mut Vec<Effect>) {
+        while let Some(channel) = self.channels.get_mut(topic) {
+            if !matches!(channel.state, State::Open) {
+                return;
+            }
+            let Some(frame) = channel.waiting.pop_front() else { return };
+            self.waiting = self.waiting.saturating_sub(1);
+            self.on_channel(topic, frame, gate, effects);
+        }
+    }
+
+    /// Takes the channel away; frames that waited find no channel.
+    fn remove(&mut self, topic: &Topic, gate: &mut dyn Gate, effects: &mut Vec<Effect>) {
+        if let Some(channel) = self.channels.remove(topic) {
+            effects.push(Effect::Leave { channel: channel.id, topic: topic.clone() });
+            self.release(channel.waiting, gate, effects);
+        }
+    }
+
+    fn release(&mut self, waiting: VecDeque<Frame>, gate: &mut dyn Gate, effects: &mut Vec<Effect>) {
+        self.waiting = self.waiting.saturating_sub(waiting.len());
+        for frame in waiting {
+            self.frame(frame, gate, effects);
+        }
+    }
+
+    fn refuse(&self, join_ref: &Ref, frame: &Frame, refusal: &Refusal, effects: &mut Vec<Effect>) {
+        let reply = frame::reply(self.vsn, join_ref, &frame.reference, &frame.topic, Err(refusal));
+        effects.push(Effect::Send(reply));
+    }
+}
+
+/// The push that a frame asks for, if it may.
+fn accept(topic: &Topic, event: Option<&str>, frame: &Frame, gate: &mut dyn Gate) -> Result<Push, Refusal> {
+    let push = event.and_then(|event| Push::parse(topic, event));
+    let class = push.map_or(RateClass::Pushes, Push::rate_class);
+    gate.count(class).map_err(too_often)?;
+    let push = push.ok_or_else(|| Refusal::new(Reason::UnknownEvent, "this channel knows no such event"))?;
+    if !frame.payload.is_object() {
+        return Err(Refusal::invalid("payload", "must be an object"));
+    }
+    Ok(push)
+}
+
+/// `rate_limit_exceeded`, in whole seconds rounded up.
+#[must_use]
+pub fn too_often(retry_after: Duration) -> Refusal {
+    let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+    Refusal::new(Reason::RateLimitExceeded, "too often").with("retry_after", seconds.max(1))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! What every part of a gateway works with.
+
+use std::sync::Arc;
+
+use simurgh_backplane::{SharedBus, subject::Subjects};
+use simurgh_env::Env;
+use simurgh_service::readiness::Readiness;
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admission::{Admission, Pacer},
+    auth::Auth,
+    config::Settings,
+    leases::Leases,
+    rates::Rates,
+    sockets::Sockets,
+    topics::Topics,
+    users::Users,
+    workers::Workers,
+};
+
+/// A gateway's parts.
+pub struct Shared {
+    /// The way to workers and other gateways.
+    pub bus: SharedBus,
+    /// Time, chance and ids.
+    pub env: Env,
+    /// The names on the bus.
+    pub subjects: Subjects,
+    /// What was configured.
+    pub settings: Settings,
+    /// Who a token stands for.
+    pub auth: Auth,
+    /// How commands reach workers.
+    pub workers: Workers,
+    /// This gateway's name, and which others live.
+    pub leases: Leases,
+    /// This gateway's name, for those who listen under it.
+    pub renamed: watch::Sender<Arc<str>>,
+    /// The conversations joined here.
+    pub topics: Topics,
+    /// The users' presence.
+    pub users: Users,
+    /// The users' sockets and channels.
+    pub sockets: Arc<Sockets>,
+    /// How often users may do what.
+    pub rates: Rates,
+    /// How new sockets are let in.
+    pub admission: Admission,
+    /// How joins are let through.
+    pub joins: Pacer,
+    /// Whether this gateway can serve.
+    pub readiness: Readiness,
+    /// Cancelled when open sockets are to be closed.
+    pub draining: CancellationToken,
+    /// Cancelled when all is done.
+    pub stopped: CancellationToken,
+    /// The tasks of sockets and connections; empty when everybody is gone.
+    pub connections: TaskTracker,
+    /// All other tasks.
+    pub tasks: TaskTracker,
+}

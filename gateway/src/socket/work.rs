@@ -1,0 +1,337 @@
+//! What a socket does for its session: joins, pushes, and letting go.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::{Map, json};
+use simurgh_backplane::{Bucket, BusError, subject};
+use simurgh_protocol::{
+    ConversationId, Push, Raw, Reason, Ref, Refusal, Timestamp, Topic, UserId, Vsn,
+    envelope::{self, Call, Head, JoinedConversation, JoinedUser, Principal, UserPresence},
+    event::sent,
+    frame,
+    record::{Status, Unread},
+};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::Socket;
+use crate::{
+    Shared,
+    mailbox::ChannelId,
+    session::too_often,
+    sockets::{UserChannel, text},
+    topic::{Joined as TopicJoined, actor::Command},
+    topics::Attachment,
+    users::{Message, metas, shown},
+};
+
+/// What a channel holds on to.
+pub(super) enum Held {
+    /// The user's own topic.
+    User(UserTopic),
+    /// A conversation.
+    Conversation {
+        /// Keeps the topic.
+        attachment: Attachment,
+        /// Where the join's reply says that the logs stand.
+        head: Head,
+        /// Whether the user shows in presence.
+        visible: bool,
+    },
+}
+
+/// What a join of the user topic found out.
+pub(super) struct UserTopic {
+    phx_ref: String,
+    visible: Vec<UserId>,
+    unread: Vec<Unread>,
+}
+
+/// A join that may be.
+pub(super) struct Joined {
+    response: Raw,
+    held: Held,
+}
+
+impl Joined {
+    pub(super) fn split(self) -> (Raw, Held) {
+        (self.response, self.held)
+    }
+}
+
+/// Work that is done.
+pub(super) enum Outcome {
+    Joined { channel: ChannelId, topic: Topic, result: Result<Joined, Refusal> },
+    Done { channel: ChannelId, result: Result<Raw, Refusal> },
+    Renewed { channel: ChannelId, result: Result<(Raw, Timestamp), Refusal> },
+    Frames { channel: ChannelId, frames: Vec<Utf8Bytes> },
+}
+
+impl<Io> Socket<Io> {
+    /// Finds out whether the channel may be joined, and gets ready for its broadcasts.
+    pub(super) fn join(&self, channel: ChannelId, topic: Topic, params: Raw) -> BoxFuture<'static, Outcome> {
+        let (shared, user, session_id) =
+            (Arc::clone(&self.shared), self.user.clone(), self.session_id.clone());
+        Box::pin(async move {
+            let result = match shared.joins.reserve(shared.env.instant()) {
+                Err(retry_after) => Err(too_often(retry_after)),
+                Ok(wait) => {
+                    tokio::time::sleep(wait).await;
+                    match &topic {
+                        Topic::User(_) => join_user(&shared, &user, &session_id).await,
+                        Topic::Conversation(id) => join_conversation(&shared, &user, id, params).await,
+                    }
+                }
+            };
+            Outcome::Joined { channel, topic, result }
+        })
+    }
+
+    /// The join's reply is on its way: broadcasts follow.
+    pub(super) async fn open(&mut self, channel: ChannelId, topic: &Topic, join_ref: Ref) {
+        let mailbox = Arc::clone(&self.mailbox);
+        match self.held.get(&channel) {
+            Some((_, Held::User(_))) => {
+                self.shared.sockets.open(&self.user, UserChannel { channel, vsn: self.vsn, mailbox });
+                self.work.push(self.user_state(channel, join_ref, true));
+            }
+            Some((_, Held::Conversation { attachment, head, visible })) => {
+                let joined = TopicJoined {
+                    channel,
+                    user: self.user.clone(),
+                    vsn: self.vsn,
+                    join_ref,
+                    mailbox,
+                    head: head.clone(),
+                };
+                attachment.tell(Command::Join(Box::new(joined), *visible)).await;
+            }
+            None => tracing::error!(%topic, "a channel was opened that holds nothing"),
+        }
+    }
+
+    /// Lets go of a channel.
+    pub(super) async fn release(&mut self, channel: ChannelId, topic: Topic, held: Held, dropped: bool) {
+        let socket = self.mailbox.socket;
+        let phx_ref = match held {
+            Held::User(state) => {
+                self.shared.sockets.close(&self.user, socket, channel);
+                Some(state.phx_ref)
+            }
+            Held::Conversation { attachment, .. } => {
+                attachment.tell(Command::Leave { socket, channel, dropped }).await;
+                None
+            }
+        };
+        self.shared.users.tell(Message::Leave { user: self.user.clone(), topic, phx_ref, dropped }).await;
+    }
+
+    /// The mailbox has room again.
+    pub(super) async fn room(&mut self, topics: Vec<ConversationId>, user_topic: bool) {
+        for id in topics {
+            self.shared.topics.tell(&id, Command::Drained(self.mailbox.socket)).await;
+        }
+        if user_topic {
+            let channel =
+                self.held.iter().find(|(_, (_, held))| matches!(held, Held::User(_))).map(|(id, _)| *id);
+            if let Some(channel) = channel {
+                self.work.push(self.user_state(channel, Ref::null(), false));
+            }
+        }
+    }
+
+    /// `presence_state` of those whom the user may see; after a join `sync_complete`, too.
+    fn user_state(&self, channel: ChannelId, join_ref: Ref, joined: bool) -> BoxFuture<'static, Outcome> {
+        let (shared, user, vsn) = (Arc::clone(&self.shared), self.user.clone(), self.vsn);
+        let (visible, unread) = match self.held.get(&channel) {
+            Some((_, Held::User(state))) => (state.visible.clone(), state.unread.clone()),
+            _ => (Vec::new(), Vec::new()),
+        };
+        Box::pin(async move {
+            let mut frames = Vec::new();
+            let visible = if joined {
+                visible
+            } else {
+                let joined = ask::<JoinedUser>(&shared, &user, Call::JoinUser).await;
+                joined.map(|joined| joined.visible).unwrap_or(visible)
+            };
+            let name = format!("user:{user}");
+            match presence_state(&shared, &visible).await {
+                Ok(state) => {
+                    let state = frame::push(vsn, &join_ref, &name, sent::PRESENCE_STATE, &state);
+                    frames.push(text(state));
+                }
+                Err(error) => tracing::warn!(%error, "presence could not be read for a join"),
+            }
+            if joined {
+                let payload = Raw::of(&json!({"user_id": user, "unread": unread, "at": shared.env.now()}));
+                frames.push(text(sync(vsn, &join_ref, &name, &payload)));
+            }
+            Outcome::Frames { channel, frames }
+        })
+    }
+
+    /// Carries a push out.
+    pub(super) fn carry_out(
+        &self,
+        channel: ChannelId,
+        topic: Topic,
+        push: Push,
+        payload: Raw,
+    ) -> BoxFuture<'static, Outcome> {
+        let (shared, user) = (Arc::clone(&self.shared), self.user.clone());
+        let attachment = match self.held.get(&channel) {
+            Some((_, Held::Conversation { attachment, .. })) => Some(attachment.clone()),
+            _ => None,
+        };
+        Box::pin(async move {
+            let result = match push {
+                Push::AccessToken => {
+                    return Outcome::Renewed { channel, result: renew(&shared, &user, &payload) };
+                }
+                Push::UpdatePresence => choose(&shared, user, &payload).await,
+                Push::TypingStart | Push::TypingStop => {
+                    if let Some(attachment) = attachment {
+                        let start = push == Push::TypingStart;
+                        attachment.tell(Command::Typing { user, start }).await;
+                    }
+                    Ok(Raw::empty())
+                }
+                _ => {
+                    let conversation = match topic {
+                        Topic::Conversation(id) => Some(id),
+                        Topic::User(_) => None,
+                    };
+                    let call = Call::Push { conversation, push, payload };
+                    shared.workers.call(Principal::User(user), call).await.map(|success| success.body)
+                }
+            };
+            Outcome::Done { channel, result }
+        })
+    }
+}
+
+fn sync(vsn: Vsn, join_ref: &Ref, topic: &str, payload: &Raw) -> bytes::Bytes {
+    frame::push(vsn, join_ref, topic, sent::SYNC_COMPLETE, payload)
+}
+
+async fn ask<T: serde::de::DeserializeOwned>(
+    shared: &Shared,
+    user: &UserId,
+    call: Call,
+) -> Result<T, Refusal> {
+    let success = shared.workers.call(Principal::User(user.clone()), call).await?;
+    success.body.parse().map_err(|error| {
+        tracing::warn!(%error, "a worker's answer could not be read: upgrade this gateway");
+        Refusal::unavailable("the answer could not be read")
+    })
+}
+
+fn unreachable(error: &BusError) -> Refusal {
+    tracing::debug!(%error, "the backplane is out of reach");
+    Refusal::unavailable("the backplane is out of reach")
+}
+
+async fn join_user(shared: &Arc<Shared>, user: &UserId, session_id: &str) -> Result<Joined, Refusal> {
+    let (topic, phx_ref) = (Topic::User(user.clone()), shared.env.short_id());
+    // The entry is written before the reply: what is said to the user from then on finds this gateway.
+    let status = shared.users.join(user.clone(), topic.clone(), Some(phx_ref.clone())).await;
+    let found = match &status {
+        Ok(_) => ask::<JoinedUser>(shared, user, Call::JoinUser).await,
+        Err(error) => Err(unreachable(error)),
+    };
+    match found {
+        Ok(JoinedUser { visible, unread }) => {
+            let status = status.ok().flatten().unwrap_or(Status::Online);
+            let response = Raw::of(&json!({"user_id": user, "status": status, "session_id": session_id}));
+            Ok(Joined { response, held: Held::User(UserTopic { phx_ref, visible, unread }) })
+        }
+        Err(refusal) => {
+            let gone = Message::Leave { user: user.clone(), topic, phx_ref: Some(phx_ref), dropped: false };
+            shared.users.tell(gone).await;
+            Err(refusal)
+        }
+    }
+}
+
+async fn join_conversation(
+    shared: &Arc<Shared>,
+    user: &UserId,
+    id: &ConversationId,
+    params: Raw,
+) -> Result<Joined, Refusal> {
+    // The subscription stands before the log is read, so that nothing falls in between.
+    let attachment = shared.topics.attach(id, shared).await.map_err(|error| unreachable(&error))?;
+    let call = Call::JoinConversation { conversation: id.clone(), params };
+    let JoinedConversation { head, response } = ask(shared, user, call).await?;
+    let topic = Topic::Conversation(id.clone());
+    let status = match shared.users.join(user.clone(), topic.clone(), None).await {
+        Ok(status) => status,
+        Err(error) => {
+            let gone = Message::Leave { user: user.clone(), topic, phx_ref: None, dropped: false };
+            shared.users.tell(gone).await;
+            return Err(unreachable(&error));
+        }
+    };
+    let visible = status != Some(Status::Offline);
+    Ok(Joined { response, held: Held::Conversation { attachment, head, visible } })
+}
+
+/// Those of `visible` who are connected and want to be seen.
+async fn presence_state(shared: &Shared, visible: &[UserId]) -> Result<Raw, BusError> {
+    let filters: Vec<_> = visible.iter().map(subject::user_filter).collect();
+    let mut users: Map<String, serde_json::Value> = Map::new();
+    let mut seen: std::collections::BTreeMap<UserId, UserPresence> = std::collections::BTreeMap::new();
+    for entry in shared.bus.get_many(Bucket::Presence, &filters).await? {
+        let parts = entry.key.parts();
+        let [_, user, gateway] = parts.as_slice() else { continue };
+        let (Ok(user), Ok(presence)) = (UserId::new(user), envelope::decode::<UserPresence>(&entry.value))
+        else {
+            continue;
+        };
+        if !shared.leases.stands(gateway).await {
+            continue;
+        }
+        let known = seen.entry(user).or_insert(UserPresence { chosen: None, metas: Vec::new() });
+        known.metas.extend(presence.metas);
+        if known.chosen.map(|chosen| chosen.at) < presence.chosen.map(|chosen| chosen.at) {
+            known.chosen = presence.chosen;
+        }
+    }
+    for (user, presence) in seen {
+        let shown = shown(&presence);
+        if !shown.is_empty() {
+            users.insert(user.to_string(), metas(&shown));
+        }
+    }
+    Ok(Raw::of(&users))
+}
+
+fn renew(shared: &Shared, user: &UserId, payload: &Raw) -> Result<(Raw, Timestamp), Refusal> {
+    #[derive(Deserialize)]
+    struct AccessToken {
+        access_token: String,
+    }
+    let AccessToken { access_token } =
+        payload.parse().map_err(|_| Refusal::invalid("access_token", "must be a text"))?;
+    let refused = |message: &str| Refusal::new(Reason::Unauthorized, message);
+    let claims =
+        shared.auth.verify(&access_token, shared.env.now()).map_err(|error| refused(&error.to_string()))?;
+    if claims.user.as_ref() != Some(user) {
+        return Err(refused("this is another user's token"));
+    }
+    Ok((Raw::of(&json!({"expires_at": claims.expires_at})), claims.expires_at))
+}
+
+async fn choose(shared: &Shared, user: UserId, payload: &Raw) -> Result<Raw, Refusal> {
+    #[derive(Deserialize)]
+    struct Chosen {
+        status: Status,
+    }
+    let Chosen { status } = payload
+        .parse()
+        .map_err(|_| Refusal::invalid("status", "must be one of online, away, busy, offline"))?;
+    shared.users.choose(user, status).await.map_err(|error| unreachable(&error))?;
+    Ok(Raw::of(&json!({ "status": status })))
+}

@@ -1,0 +1,187 @@
+//! The users that are connected here: how many sockets each has, and the channels on their own topics, which what
+//! workers say to users is handed to.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use simurgh_protocol::{
+    Raw, UserId, Vsn,
+    envelope::{self, GatewayEnvelope},
+    frame,
+};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::{
+    Shared,
+    mailbox::{ChannelId, Mailbox, SocketId},
+    users::Message,
+};
+
+/// Everybody who is connected here.
+#[derive(Debug)]
+pub struct Sockets {
+    max_per_user: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    last: u64,
+    users: BTreeMap<UserId, Connected>,
+}
+
+#[derive(Debug, Default)]
+struct Connected {
+    sockets: usize,
+    channels: Vec<UserChannel>,
+}
+
+/// A channel joined on a user's own topic.
+#[derive(Clone, Debug)]
+pub struct UserChannel {
+    /// Which join.
+    pub channel: ChannelId,
+    /// The socket's serializer.
+    pub vsn: Vsn,
+    /// Where its frames go.
+    pub mailbox: Arc<Mailbox>,
+}
+
+/// Leave to have one socket more; given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    sockets: Arc<Sockets>,
+    user: UserId,
+    /// The socket's name.
+    pub id: SocketId,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut inner = self.sockets.lock();
+        if let Some(connected) = inner.users.get_mut(&self.user) {
+            connected.sockets = connected.sockets.saturating_sub(1);
+            if connected.sockets == 0 && connected.channels.is_empty() {
+                inner.users.remove(&self.user);
+            }
+        }
+    }
+}
+
+impl Sockets {
+    /// Nobody yet; each user may have `max_per_user` sockets.
+    #[must_use]
+    pub fn new(max_per_user: usize) -> Arc<Self> {
+        Arc::new(Self { max_per_user, inner: Mutex::default() })
+    }
+
+    /// Leave for one more socket of the user; none where it has as many as it may.
+    #[must_use]
+    pub fn admit(self: &Arc<Self>, user: &UserId) -> Option<Permit> {
+        let mut inner = self.lock();
+        inner.last += 1;
+        let id = SocketId(inner.last);
+        let connected = inner.users.entry(user.clone()).or_default();
+        if connected.sockets >= self.max_per_user {
+            return None;
+        }
+        connected.sockets += 1;
+        Some(Permit { sockets: Arc::clone(self), user: user.clone(), id })
+    }
+
+    /// What is said to the user reaches this channel from now on.
+    pub fn open(&self, user: &UserId, channel: UserChannel) {
+        self.lock().users.entry(user.clone()).or_default().channels.push(channel);
+    }
+
+    /// No more does.
+    pub fn close(&self, user: &UserId, socket: SocketId, channel: ChannelId) {
+        let mut inner = self.lock();
+        if let Some(connected) = inner.users.get_mut(user) {
+            connected.channels.retain(|open| (open.mailbox.socket, open.channel) != (socket, channel));
+            if connected.sockets == 0 && connected.channels.is_empty() {
+                inner.users.remove(user);
+            }
+        }
+    }
+
+    /// How many sockets are open.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().users.values().map(|connected| connected.sockets).sum()
+    }
+
+    /// Says something to users on their own topics. Lost to sockets that have no room (contract, guarantee 6).
+    pub fn tell(&self, users: &[UserId], event: &str, payload: &Raw) {
+        let inner = self.lock();
+        for user in users {
+            let Some(connected) = inner.users.get(user) else { continue };
+            let mut frames: [Option<Utf8Bytes>; 2] = [None, None];
+            for channel in &connected.channels {
+                let [v1, v2] = &mut frames;
+                let slot = if channel.vsn == Vsn::V1 { v1 } else { v2 };
+                let frame = slot.get_or_insert_with(|| {
+                    text(frame::broadcast(channel.vsn, &format!("user:{user}"), event, payload))
+                });
+                if channel.mailbox.push(channel.channel, frame.clone()).is_err() {
+                    channel.mailbox.user_topic_missed();
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An encoded frame as the WebSocket takes it.
+#[must_use]
+pub fn text(frame: bytes::Bytes) -> Utf8Bytes {
+    // Frames are written from text; anything else would be a fault that must not reach a client.
+    Utf8Bytes::try_from(frame).unwrap_or_default()
+}
+
+/// Takes what is said to this gateway, under whichever name it has, until it stops.
+pub async fn listen(shared: Arc<Shared>) {
+    let mut renamed = shared.renamed.subscribe();
+    loop {
+        let id = renamed.borrow_and_update().clone();
+        let Ok(mut inbox) = shared.bus.subscribe(&shared.subjects.gateway(&id), None).await else {
+            tokio::select! {
+                biased;
+                () = shared.stopped.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_secs(1)) => continue,
+            }
+        };
+        loop {
+            tokio::select! {
+                biased;
+                () = shared.stopped.cancelled() => return,
+                changed = renamed.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                delivery = inbox.next() => match delivery {
+                    Some(delivery) => receive(&shared, &delivery.payload).await,
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+async fn receive(shared: &Shared, bytes: &[u8]) {
+    match envelope::decode(bytes) {
+        Ok(GatewayEnvelope::Told { users, event, payload }) => shared.sockets.tell(&users, &event, &payload),
+        Ok(GatewayEnvelope::Chosen { user, chosen }) => {
+            shared.users.tell(Message::Chosen { user, chosen }).await;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "an envelope that this build cannot read was dropped: upgrade this gateway");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What this crate's tests share: settings, tokens, raw HTTP, and a worker that answers what it is told to.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::{Value, json};
+use simurgh_backplane::{
+    SharedBus,
+    memory::MemoryBus,
+    subject::{Subjects, WORKERS},
+};
+use simurgh_env::Env;
+use simurgh_protocol::{
+    Raw, Refusal,
+    envelope::{self, Answer, Command, Success},
+};
+use simurgh_service::{MemoryConnections, MemoryConnector, Readiness, config::parse_from};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Gateway, Parts,
+    config::{Config, Settings},
+    serve::Capacity,
+};
+
+/// What [`settings`] verifies tokens with.
+pub const SECRET: &str = "a-secret-for-tests";
+
+/// Settings as they are when these arguments are given.
+pub fn settings(args: &[&str]) -> Settings {
+    let given = ["simurgh-gateway", "--jwt-secret", SECRET].into_iter().chain(args.iter().copied());
+    parse_from::<Config>(given).unwrap().settings
+}
+
+/// The present, on tokio's clock.
+pub fn now() -> Instant {
+    Env::seeded(0).instant()
+}
+
+/// A token of a user that lasts for an hour of `env`'s.
+pub fn user_token(env: &Env, user: &str) -> String {
+    token(&json!({"sub": user, "exp": env.now().as_secs() + 3_600}))
+}
+
+/// A token of a service that lasts for an hour of `env`'s.
+pub fn service_token(env: &Env) -> String {
+    token(&json!({"scope": "service", "exp": env.now().as_secs() + 3_600}))
+}
+
+/// A token with these claims, signed with [`SECRET`].
+pub fn token(claims: &Value) -> String {
+    jsonwebtoken::encode(&Header::default(), claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
+/// A gateway that runs in this process.
+pub struct Served {
+    pub env: Env,
+    pub bus: SharedBus,
+    pub subjects: Subjects,
+    pub readiness: Readiness,
+    pub public: MemoryConnector,
+    pub internal: MemoryConnector,
+    pub shutdown: CancellationToken,
+}
+
+impl Served {
+    /// Runs one with these settings, and returns when it is ready.
+    pub async fn new(args: &[&str]) -> Self {
+        let env = Env::seeded(7);
+        let bus: SharedBus = Arc::new(MemoryBus::new(env.clone()));
+        let subjects = Subjects::new("test");
+        let parts = Parts {
+            bus: Arc::clone(&bus),
+            env: env.clone(),
+            subjects: subjects.clone(),
+            settings: settings(args),
+            capacity: Capacity::of_files(4_096),
+        };
+        let gateway = Gateway::new(parts).unwrap();
+        let readiness = gateway.readiness();
+        let (public, publicly) = MemoryConnections::new();
+        let (internal, internally) = MemoryConnections::new();
+        let shutdown = CancellationToken::new();
+        tokio::spawn(gateway.run(publicly, internally, shutdown.clone()));
+        settle().await;
+        while !readiness.parts_work() {
+            settle().await;
+        }
+        Self { env, bus, subjects, readiness, public, internal, shutdown }
+    }
+
+    /// A client on the public listener.
+    pub async fn connect(&self) -> DuplexStream {
+        self.public.connect().await.unwrap()
+    }
+
+    /// A client on the public listener, from this address.
+    pub async fn connect_from(&self, peer: &str) -> DuplexStream {
+        self.public.connect_from(SocketAddr::new(peer.parse().unwrap(), 1)).await.unwrap()
+    }
+}
+
+/// An answer's head and body.
+#[derive(Debug)]
+pub struct Heard {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Heard {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (header, value) = line.split_once(':')?;
+            header.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Writes a request as it is given and reads one answer. Line ends are `\n` in `request`, `\r\n` on the wire.
+pub async fn exchange(stream: &mut DuplexStream, request: &str) -> Heard {
+    stream.write_all(request.replace('\n', "\r\n").as_bytes()).await.unwrap();
+    heard(stream).await
+}
+
+/// Reads one answer.
+pub async fn heard(stream: &mut DuplexStream) -> Heard {
+    let mut bytes = Vec::new();
+    let end_of_head = |bytes: &[u8]| bytes.windows(4).position(|four| four == b"\r\n\r\n");
+    while end_of_head(&bytes).is_none() {
+        let read = stream.read_buf(&mut bytes).await.unwrap();
+        assert!(read > 0, "the connection ended: {:?}", String::from_utf8_lossy(&bytes));
+    }
+    let body_at = end_of_head(&bytes).unwrap() + 4;
+    let head = String::from_utf8(bytes[..body_at].to_vec()).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let mut heard = Heard { status, head, body: String::new() };
+    let length = heard.header("content-length").map_or(0, |text| text.parse().unwrap());
+    while bytes.len() < body_at + length {
+        assert!(stream.read_buf(&mut bytes).await.unwrap() > 0, "the body is cut off");
+    }
+    heard.body = String::from_utf8(bytes[body_at..].to_vec()).unwrap();
+    heard
+}
+
+/// Commands that reached the worker of [`worker`].
+pub type Asked = Arc<Mutex<Vec<Command>>>;
+
+/// A worker that answers every command so.
+pub async fn worker(
+    served: &Served,
+    answer: impl Fn(&Command) -> Result<(u16, Value), Refusal> + Send + 'static,
+) -> Asked {
+    let asked = Asked::default();
+    let mut commands = served.bus.subscribe(&served.subjects.any_worker(), Some(WORKERS)).await.unwrap();
+    let (bus, noted) = (Arc::clone(&served.bus), Arc::clone(&asked));
+    tokio::spawn(async move {
+        while let Some(delivery) = commands.next().await {
+            let command: Command = envelope::decode(&delivery.payload).unwrap();
+            let answer = match answer(&command) {
+                Ok((status, body)) => Answer::Ok(Success { status, body: Raw::of(&body) }),
+                Err(refusal) => Answer::Refused(refusal),
+            };
+            noted.lock().unwrap().push(command);
+            bus.publish(&delivery.reply_to.unwrap(), envelope::encode(&answer)).await.unwrap();
+        }
+    });
+    asked
+}
+
+/// Lets everything that is ready run.
+pub async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}

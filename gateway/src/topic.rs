@@ -1,0 +1,406 @@
+//! One conversation on this gateway: its channels, how far each has been told the logs, and who is present. A state
+//! machine without tasks or I/O; [`actor`] drives it.
+//!
+//! Each channel has a position in the log of messages and one in the log of changes. What comes next at a position is
+//! handed to the channel's mailbox; what was there before is dropped; where something is missing (the backplane lost
+//! it, or the mailbox was full) the channel only keeps its position, and [`Topic::wants_range`] says from where to
+//! read the log. So each channel gets everything once and in order, whichever way it comes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use simurgh_protocol::{
+    ConversationId, Raw, Ref, Timestamp, UserId, Vsn,
+    envelope::{
+        ConversationEnvelope, ConversationEvent, Head, Logged, LoggedChange, Membership, PresenceChange,
+        Range,
+    },
+    event::sent,
+    frame,
+};
+
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::{
+    mailbox::{ChannelId, Mailbox, SocketId},
+    sockets::text,
+};
+
+pub mod actor;
+pub mod entry;
+pub mod presence;
+
+use presence::{Arrival, Presence, Step};
+
+/// A channel that was joined here.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// Which join.
+    pub channel: ChannelId,
+    /// Whose.
+    pub user: UserId,
+    /// The socket's serializer.
+    pub vsn: Vsn,
+    /// Its join_ref.
+    pub join_ref: Ref,
+    /// Where its frames go.
+    pub mailbox: Arc<Mailbox>,
+    /// Where the logs stood in the join's reply.
+    pub head: Head,
+}
+
+#[derive(Debug)]
+struct Channel {
+    user: UserId,
+    vsn: Vsn,
+    join_ref: Ref,
+    mailbox: Arc<Mailbox>,
+    seq: u64,
+    change_seq: u64,
+    /// The members' version at which this user was a member.
+    checked_at: u64,
+    /// The mailbox refused a frame: nothing goes in until it has drained.
+    full: bool,
+    /// A step of presence was lost meanwhile: the state is sent afresh.
+    stale: bool,
+}
+
+/// A conversation's state on this gateway.
+#[derive(Debug)]
+pub struct Topic {
+    id: ConversationId,
+    name: String,
+    channels: BTreeMap<(SocketId, ChannelId), Channel>,
+    /// The furthest that anything heard says the logs reach.
+    last_seq: u64,
+    last_change: u64,
+    members_version: u64,
+    /// Who is present.
+    pub presence: Presence,
+}
+
+/// A payload and its frames, encoded when first needed, once for each serializer.
+struct Encoded<'a> {
+    topic: &'a str,
+    event: &'a str,
+    payload: &'a Raw,
+    frames: [Option<Utf8Bytes>; 2],
+}
+
+impl<'a> Encoded<'a> {
+    const fn new(topic: &'a str, event: &'a str, payload: &'a Raw) -> Self {
+        Self { topic, event, payload, frames: [None, None] }
+    }
+
+    fn frame(&mut self, vsn: Vsn) -> Utf8Bytes {
+        let [v1, v2] = &mut self.frames;
+        let slot = match vsn {
+            Vsn::V1 => v1,
+            Vsn::V2 => v2,
+        };
+        slot.get_or_insert_with(|| text(frame::broadcast(vsn, self.topic, self.event, self.payload))).clone()
+    }
+}
+
+impl Topic {
+    /// A conversation nobody here has joined yet.
+    #[must_use]
+    pub fn new(id: ConversationId) -> Self {
+        let name = format!("conversation:{id}");
+        Self {
+            id,
+            name,
+            channels: BTreeMap::new(),
+            last_seq: 0,
+            last_change: 0,
+            members_version: 0,
+            presence: Presence::default(),
+        }
+    }
+
+    /// Whether nobody here has it joined.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
+    /// A join's reply went out. `presence_state` follows it.
+    pub fn join(&mut self, joined: Joined) {
+        self.heard_of(&joined.head);
+        let key = (joined.mailbox.socket, joined.channel);
+        let channel = Channel {
+            user: joined.user,
+            vsn: joined.vsn,
+            join_ref: joined.join_ref,
+            mailbox: joined.mailbox,
+            seq: joined.head.last_seq,
+            change_seq: joined.head.change_seq,
+            checked_at: joined.head.members_version,
+            full: false,
+            stale: true,
+        };
+        self.channels.insert(key, channel);
+        self.push_state(key);
+    }
+
+    /// A channel is gone. Tells whose it was.
+    pub fn leave(&mut self, socket: SocketId, channel: ChannelId) -> Option<UserId> {
+        self.channels.remove(&(socket, channel)).map(|channel| channel.user)
+    }
+
+    /// Whether the user has a channel here.
+    #[must_use]
+    pub fn has_user(&self, user: &UserId) -> bool {
+        self.channels.values().any(|channel| channel.user == *user)
+    }
+
+    /// A mailbox has drained: its channel reads on.
+    pub fn drained(&mut self, socket: SocketId) {
+        let keys: Vec<_> = self
+            .channels
+            .iter()
+            .filter(|((of, _), channel)| *of == socket && channel.full)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in keys {
+            if let Some(channel) = self.channels.get_mut(&key) {
+                channel.full = false;
+            }
+            self.push_state(key);
+        }
+    }
+
+    /// Something came over the backplane. Tells which gateway's presence entry must be read, if one must.
+    pub fn event(&mut self, envelope: ConversationEnvelope) -> Heard {
+        let mut heard = Heard::default();
+        if let ConversationEvent::Removed { user } = &envelope.event {
+            heard.removed = self.remove_user(user, envelope.members_version);
+        }
+        self.members_version = self.members_version.max(envelope.members_version);
+        match envelope.event {
+            ConversationEvent::Messages(messages) => self.messages(&messages),
+            ConversationEvent::Change(change) => self.change(&change),
+            ConversationEvent::Head(head) => self.heard_of(&head),
+            ConversationEvent::Told { event, payload, except } => {
+                self.tell(&event, &payload, except.as_ref());
+            }
+            ConversationEvent::Removed { .. } => {}
+            ConversationEvent::Presence(change) => {
+                let (step, arrivals) = self.presence.step(&change);
+                heard.read_entry = (step == Step::Read).then_some(change);
+                heard.arrivals = arrivals;
+            }
+        }
+        heard
+    }
+
+    /// A part of the logs was read.
+    pub fn range(&mut self, range: &Range) {
+        self.heard_of(&range.head);
+        self.messages(&range.messages);
+        for change in &range.changes {
+            self.change(change);
+        }
+    }
+
+    /// From where the logs must be read, if any channel misses something that it could be given.
+    #[must_use]
+    pub fn wants_range(&self) -> Option<(u64, u64)> {
+        let behind = self.channels.values().filter(|channel| {
+            self.is_served(channel) && (channel.seq < self.last_seq || channel.change_seq < self.last_change)
+        });
+        behind
+            .map(|channel| (channel.seq, channel.change_seq))
+            .reduce(|(seq, change), (other_seq, other_change)| (seq.min(other_seq), change.min(other_change)))
+    }
+
+    /// Whose membership must be looked up before anything more is delivered to them.
+    #[must_use]
+    pub fn wants_check(&self) -> Vec<UserId> {
+        let mut users: Vec<_> = self
+            .channels
+            .values()
+            .filter(|channel| channel.checked_at < self.members_version)
+            .map(|channel| channel.user.clone())
+            .collect();
+        users.sort();
+        users.dedup();
+        users
+    }
+
+    /// Membership was looked up for `asked`: who is no member is closed. Tells who.
+    pub fn checked(&mut self, asked: &[UserId], membership: &Membership) -> Vec<UserId> {
+        self.members_version = self.members_version.max(membership.members_version);
+        let gone: Vec<_> = asked.iter().filter(|user| !membership.members.contains(user)).cloned().collect();
+        for channel in self.channels.values_mut().filter(|channel| asked.contains(&channel.user)) {
+            if !gone.contains(&channel.user) {
+                channel.checked_at = channel.checked_at.max(membership.members_version);
+            }
+        }
+        gone.into_iter()
+            .filter(|user| !self.close_channels(user, membership.members_version).is_empty())
+            .collect()
+    }
+
+    /// `presence_diff` to everybody here.
+    pub fn tell_presence(&mut self) {
+        if self.presence.has_diff() {
+            let diff = self.presence.take_diff();
+            self.tell(sent::PRESENCE_DIFF, &diff, None);
+        }
+    }
+
+    /// `user_joined` and `user_left` to the others.
+    pub fn tell_arrivals(&mut self, arrivals: &[Arrival], now: Timestamp) {
+        for arrival in arrivals {
+            let (event, user) = match arrival {
+                Arrival::Joined(user) => (sent::USER_JOINED, user),
+                Arrival::Left(user) => (sent::USER_LEFT, user),
+            };
+            let payload = Raw::of(&serde_json::json!({"user_id": user, "timestamp": now}));
+            self.tell(event, &payload, Some(user));
+        }
+    }
+
+    /// Where the logs reach by all that was heard.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        Head {
+            conversation: self.id.clone(),
+            last_seq: self.last_seq,
+            change_seq: self.last_change,
+            members_version: self.members_version,
+        }
+    }
+
+    /// Somebody said where the logs end.
+    pub fn heard_of(&mut self, head: &Head) {
+        self.last_seq = self.last_seq.max(head.last_seq);
+        self.last_change = self.last_change.max(head.change_seq);
+        self.members_version = self.members_version.max(head.members_version);
+    }
+
+    fn is_served(&self, channel: &Channel) -> bool {
+        !channel.full && channel.checked_at >= self.members_version
+    }
+
+    fn messages(&mut self, messages: &[Logged]) {
+        for logged in messages {
+            self.last_seq = self.last_seq.max(logged.seq);
+            let members_version = self.members_version;
+            let mut encoded = Encoded::new(&self.name, sent::NEW_MESSAGE, &logged.payload);
+            for ((_, id), channel) in &mut self.channels {
+                let vsn = channel.vsn;
+                if channel.seq + 1 == logged.seq
+                    && channel.checked_at >= members_version
+                    && channel.push(*id, &self.id, || encoded.frame(vsn))
+                {
+                    channel.seq = logged.seq;
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, change: &LoggedChange) {
+        self.last_change = self.last_change.max(change.change_seq);
+        let members_version = self.members_version;
+        let mut encoded = Encoded::new(&self.name, &change.event, &change.payload);
+        for ((_, id), channel) in &mut self.channels {
+            let vsn = channel.vsn;
+            if channel.change_seq + 1 == change.change_seq
+                && channel.checked_at >= members_version
+                && channel.push(*id, &self.id, || encoded.frame(vsn))
+            {
+                channel.change_seq = change.change_seq;
+            }
+        }
+    }
+
+    /// What has no place in a log: it is lost to those who have no room.
+    fn tell(&mut self, event: &str, payload: &Raw, except: Option<&UserId>) {
+        let members_version = self.members_version;
+        let mut encoded = Encoded::new(&self.name, event, payload);
+        for ((_, id), channel) in &mut self.channels {
+            if except == Some(&channel.user) {
+                continue;
+            }
+            let vsn = channel.vsn;
+            let served = channel.checked_at >= members_version && !channel.full;
+            let lost = !served || channel.mailbox.push(*id, encoded.frame(vsn)).is_err();
+            if lost && event == sent::PRESENCE_DIFF {
+                channel.stale = true;
+                channel.wait(&self.id);
+            }
+        }
+    }
+
+    /// Sends `presence_state` to a channel whose list is not what this gateway's is.
+    fn push_state(&mut self, key: (SocketId, ChannelId)) {
+        let Some(channel) = self.channels.get_mut(&key).filter(|channel| channel.stale) else { return };
+        let state = self.presence.state();
+        let frame = frame::push(channel.vsn, &channel.join_ref, &self.name, sent::PRESENCE_STATE, &state);
+        channel.stale = !channel.push(key.1, &self.id, || text(frame));
+    }
+
+    /// The `Removed` of one member: their channels close; everybody else's membership is as it was, one version on.
+    fn remove_user(&mut self, user: &UserId, version: u64) -> Option<UserId> {
+        for channel in self.channels.values_mut() {
+            if channel.user != *user && channel.checked_at + 1 == version {
+                channel.checked_at = version;
+            }
+        }
+        (!self.close_channels(user, version).is_empty()).then(|| user.clone())
+    }
+
+    /// Closes the user's channels that were checked before `version`.
+    fn close_channels(&mut self, user: &UserId, version: u64) -> Vec<ChannelId> {
+        let mut closed = Vec::new();
+        self.channels.retain(|(_, id), channel| {
+            let gone = channel.user == *user && channel.checked_at < version;
+            if gone {
+                channel.mailbox.close_channel(*id);
+                closed.push(*id);
+            }
+            !gone
+        });
+        closed
+    }
+}
+
+impl Channel {
+    /// Hands a frame to the mailbox, or notes that there is no room.
+    fn push(
+        &mut self,
+        id: ChannelId,
+        conversation: &ConversationId,
+        frame: impl FnOnce() -> Utf8Bytes,
+    ) -> bool {
+        if self.full {
+            return false;
+        }
+        let taken = self.mailbox.push(id, frame()).is_ok();
+        if !taken {
+            self.wait(conversation);
+        }
+        taken
+    }
+
+    /// Takes nothing more until the mailbox has drained.
+    fn wait(&mut self, conversation: &ConversationId) {
+        self.full = true;
+        self.mailbox.wait_for_room(conversation);
+    }
+}
+
+/// What an envelope asks of the driver.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Steps of a gateway's presence are missing: read its entry.
+    pub read_entry: Option<PresenceChange>,
+    /// A member whose channels were closed.
+    pub removed: Option<UserId>,
+    /// Who came and went by it.
+    pub arrivals: Vec<Arrival>,
+}
+
+#[cfg(test)]
+mod tests;

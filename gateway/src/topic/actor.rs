@@ -1,0 +1,517 @@
+//! The task that drives one [`Topic`]: its subscription, its reads of the log, its presence entry and its timers.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use simurgh_backplane::{BusError, Delivery, Subscription};
+use simurgh_protocol::{
+    ConversationId, Raw, Refusal, UserId,
+    envelope::{
+        self, Call, ConversationEnvelope, ConversationEvent, Head, Membership, PresenceMeta, Principal, Range,
+    },
+    event::sent,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Joined, Topic,
+    entry::{self, Entries, Saver},
+};
+use crate::{
+    Shared,
+    mailbox::{ChannelId, SocketId},
+};
+
+/// A user whose sockets dropped is still there for so long (contract, guarantee 7).
+pub const GRACE: Duration = Duration::from_secs(3);
+/// Typing ends by itself (contract section 3.2).
+const TYPING: Duration = Duration::from_secs(10);
+/// Diffs of presence are merged over this (contract section 3.2).
+const DIFF_WINDOW: Duration = Duration::from_millis(200);
+/// How long the subscription outlives the last channel: a client that reconnects finds it warm.
+const LINGER: Duration = Duration::from_secs(20);
+/// Interest takes time to travel: the head is asked for once more so long after the subscription.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// Between attempts to read a log that could not be read.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What sockets and the gateway's other parts say to a topic.
+#[derive(Debug)]
+pub enum Command {
+    /// A join's reply went out; `visible`: it shows in presence.
+    Join(Box<Joined>, bool),
+    /// A channel was left, or its socket dropped.
+    Leave {
+        /// Whose socket.
+        socket: SocketId,
+        /// Which join.
+        channel: ChannelId,
+        /// The socket dropped: its user may be back at once.
+        dropped: bool,
+    },
+    /// Somebody here started or stopped typing.
+    Typing {
+        /// Who.
+        user: UserId,
+        /// Whether it started.
+        start: bool,
+    },
+    /// A mailbox has drained.
+    Drained(SocketId),
+    /// A user became visible or invisible.
+    Visibility {
+        /// Who.
+        user: UserId,
+        /// Whether others may see it.
+        visible: bool,
+    },
+    /// A gateway's lease lapsed.
+    GatewayGone(Arc<str>),
+    /// The backplane was away, or this gateway's own lease lapsed (`reborn`): write and read everything again.
+    Again {
+        /// Whether the gateway has another name now.
+        reborn: bool,
+    },
+}
+
+/// Whether a topic can be joined: none until that is known.
+pub type Ready = Option<Result<(), BusError>>;
+
+/// A channel of this gateway, as presence sees it.
+struct Local {
+    user: UserId,
+    phx_ref: Option<String>,
+}
+
+enum Done {
+    Range(Result<Range, Refusal>),
+    Checked(Vec<UserId>, Result<Membership, Refusal>),
+    Heads(Result<Vec<Head>, Refusal>),
+    Saved(entry::Saved),
+    Entries(Entries),
+}
+
+struct Actor {
+    id: ConversationId,
+    shared: Arc<Shared>,
+    topic: Topic,
+    locals: BTreeMap<(SocketId, ChannelId), Local>,
+    departing: Vec<(Instant, PresenceMeta)>,
+    typing: BTreeMap<UserId, Instant>,
+    saver: Saver,
+    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    reading: bool,
+    checking: bool,
+    read_not_before: Instant,
+    diff_at: Option<Instant>,
+    look_at: Option<Instant>,
+    linger_until: Option<Instant>,
+}
+
+/// Runs a topic until nobody needs it any more.
+pub async fn run(
+    id: ConversationId,
+    shared: Arc<Shared>,
+    mut commands: mpsc::Receiver<Command>,
+    ready: watch::Sender<Ready>,
+) {
+    let subject = shared.subjects.conversation(&id);
+    let mut subscription = match shared.bus.subscribe(&subject, None).await {
+        Ok(subscription) => subscription,
+        Err(error) => {
+            shared.topics.remove(&id, true);
+            let _ = ready.send(Some(Err(error)));
+            return;
+        }
+    };
+    let mut actor = Actor::new(id, shared);
+    match entry::read_all(&actor.shared, &actor.id).await {
+        Ok(entries) => actor.read_entries(entries),
+        // Steps of other gateways ask for their entries again.
+        Err(error) => {
+            tracing::warn!(%error, "presence could not be read; it is read again with the next change")
+        }
+    }
+    let _ = ready.send(Some(Ok(())));
+    actor.drive(&mut commands, &mut subscription).await;
+}
+
+impl Actor {
+    fn new(id: ConversationId, shared: Arc<Shared>) -> Self {
+        let now = shared.env.instant();
+        Self {
+            topic: Topic::new(id.clone()),
+            locals: BTreeMap::new(),
+            departing: Vec::new(),
+            typing: BTreeMap::new(),
+            saver: Saver::default(),
+            work: FuturesUnordered::new(),
+            reading: false,
+            checking: false,
+            read_not_before: now,
+            diff_at: None,
+            look_at: Some(now + FIRST_LOOK),
+            linger_until: Some(now + LINGER),
+            id,
+            shared,
+        }
+    }
+
+    async fn drive(&mut self, commands: &mut mpsc::Receiver<Command>, subscription: &mut Subscription) {
+        loop {
+            self.start_work();
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                command = commands.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => return,
+                },
+                Some(done) = self.work.next() => self.done(done),
+                delivery = subscription.next() => match delivery {
+                    Some(delivery) => self.delivery(&delivery),
+                    // The bus is closed: the gateway is stopping.
+                    None => return,
+                },
+                () = sleep_until(deadline) => {
+                    if self.tick() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Join(joined, visible) => self.join(*joined, visible),
+            Command::Leave { socket, channel, dropped } => self.leave(socket, channel, dropped),
+            Command::Typing { user, start } => self.typing(user, start),
+            Command::Drained(socket) => self.topic.drained(socket),
+            Command::Visibility { user, visible } => self.visibility(&user, visible),
+            Command::GatewayGone(gateway) => {
+                let arrivals = self.topic.presence.forget(&gateway);
+                self.told_arrivals(&arrivals);
+            }
+            Command::Again { reborn } => self.again(reborn),
+        }
+    }
+
+    fn join(&mut self, joined: Joined, visible: bool) {
+        self.linger_until = None;
+        let (key, user) = ((joined.mailbox.socket, joined.channel), joined.user.clone());
+        self.locals.insert(key, Local { user: user.clone(), phx_ref: None });
+        if visible {
+            self.appear(key);
+        }
+        self.topic.join(joined);
+        let (back, departing) =
+            std::mem::take(&mut self.departing).into_iter().partition(|(_, meta)| meta.user == user);
+        self.departing = departing;
+        let back: Vec<(Instant, PresenceMeta)> = back;
+        for (_, meta) in back {
+            self.vanish(&meta.phx_ref);
+        }
+    }
+
+    fn leave(&mut self, socket: SocketId, channel: ChannelId, dropped: bool) {
+        self.topic.leave(socket, channel);
+        let Some(local) = self.locals.remove(&(socket, channel)) else { return };
+        if !self.locals.values().any(|other| other.user == local.user) {
+            self.typing_ended(&local.user);
+        }
+        if let Some(phx_ref) = local.phx_ref {
+            let meta = self.topic.presence.own().find(|meta| meta.phx_ref == phx_ref).cloned();
+            match meta {
+                Some(meta) if dropped => self.departing.push((self.shared.env.instant() + GRACE, meta)),
+                _ => self.vanish(&phx_ref),
+            }
+        }
+        if self.locals.is_empty() {
+            self.linger_until = Some(self.shared.env.instant() + LINGER);
+        }
+    }
+
+    /// Somebody is no member any more: the channels are closed already, presence follows at once.
+    fn removed(&mut self, user: &UserId) {
+        let gone: Vec<_> =
+            self.locals.iter().filter(|(_, local)| local.user == *user).map(|(key, _)| *key).collect();
+        for (socket, channel) in gone {
+            self.leave(socket, channel, false);
+        }
+        let (gone, departing) =
+            std::mem::take(&mut self.departing).into_iter().partition(|(_, meta)| meta.user == *user);
+        self.departing = departing;
+        let gone: Vec<(Instant, PresenceMeta)> = gone;
+        for (_, meta) in gone {
+            self.vanish(&meta.phx_ref);
+        }
+    }
+
+    /// A channel shows in presence from now on.
+    fn appear(&mut self, key: (SocketId, ChannelId)) {
+        let Some(local) = self.locals.get_mut(&key) else { return };
+        let meta = PresenceMeta {
+            user: local.user.clone(),
+            phx_ref: self.shared.env.short_id(),
+            phx_ref_prev: None,
+            online_at: self.shared.env.now(),
+        };
+        local.phx_ref = Some(meta.phx_ref.clone());
+        self.saver.joined(meta.clone());
+        let arrival = self.topic.presence.add_own(meta);
+        self.told_arrivals(arrival.as_slice());
+    }
+
+    fn vanish(&mut self, phx_ref: &str) {
+        self.saver.left(phx_ref);
+        let arrival = self.topic.presence.remove_own(phx_ref);
+        self.told_arrivals(arrival.as_slice());
+    }
+
+    fn visibility(&mut self, user: &UserId, visible: bool) {
+        let keys: Vec<_> = self
+            .locals
+            .iter()
+            .filter(|(_, local)| local.user == *user && local.phx_ref.is_none() == visible)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in keys {
+            if visible {
+                self.appear(key);
+            } else if let Some(phx_ref) = self.locals.get_mut(&key).and_then(|local| local.phx_ref.take()) {
+                self.vanish(&phx_ref);
+            }
+        }
+    }
+
+    fn typing(&mut self, user: UserId, start: bool) {
+        if start {
+            self.typing.insert(user.clone(), self.shared.env.instant() + TYPING);
+        } else {
+            self.typing.remove(&user);
+        }
+        self.tell_typing(&user, start);
+    }
+
+    fn typing_ended(&mut self, user: &UserId) {
+        if self.typing.remove(user).is_some() {
+            self.tell_typing(user, false);
+        }
+    }
+
+    fn tell_typing(&self, user: &UserId, start: bool) {
+        let action = if start { "start" } else { "stop" };
+        let now = self.shared.env.now();
+        let payload = Raw::of(&serde_json::json!({"user_id": user, "action": action, "timestamp": now}));
+        let event = ConversationEvent::Told {
+            event: sent::TYPING_INDICATOR.to_owned(),
+            payload,
+            except: Some(user.clone()),
+        };
+        let envelope = envelope::encode(&ConversationEnvelope { members_version: 0, event });
+        let (shared, subject) = (Arc::clone(&self.shared), self.shared.subjects.conversation(&self.id));
+        // Best effort by contract; spawned so that a stalled connection does not stall the topic.
+        self.shared.tasks.spawn(async move {
+            let _ = shared.bus.publish(&subject, envelope).await;
+        });
+    }
+
+    fn delivery(&mut self, delivery: &Delivery) {
+        let envelope = match envelope::decode::<ConversationEnvelope>(&delivery.payload) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                tracing::warn!(%error, "an envelope that this build cannot read was dropped: upgrade this gateway");
+                return;
+            }
+        };
+        if let ConversationEvent::Presence(change) = &envelope.event
+            && *change.gateway == *self.shared.leases.id()
+        {
+            return;
+        }
+        let heard = self.topic.event(envelope);
+        if let Some(user) = heard.removed {
+            self.removed(&user);
+        }
+        if let Some(change) = heard.read_entry {
+            let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
+            self.work.push(Box::pin(async move {
+                Done::Entries(entry::read_one(&shared, &id, &change.gateway).await)
+            }));
+        }
+        self.told_arrivals(&heard.arrivals);
+    }
+
+    fn told_arrivals(&mut self, arrivals: &[super::presence::Arrival]) {
+        let now = self.shared.env.now();
+        self.topic.tell_arrivals(arrivals, now);
+        if self.diff_at.is_none() && self.topic.presence.has_diff() {
+            self.diff_at = Some(self.shared.env.instant() + DIFF_WINDOW);
+        }
+    }
+
+    fn read_entries(&mut self, entries: Entries) {
+        let own = self.shared.leases.id();
+        for (gateway, entry) in entries {
+            if *gateway == *own {
+                continue;
+            }
+            let arrivals = match entry {
+                Some(entry) => self.topic.presence.read(&gateway, entry),
+                None => self.topic.presence.forget(&gateway),
+            };
+            self.told_arrivals(&arrivals);
+        }
+    }
+
+    fn again(&mut self, reborn: bool) {
+        if reborn {
+            // Others count the old name's connections as gone: the new name's have refs of their own.
+            let keys: Vec<_> = self
+                .locals
+                .iter()
+                .filter(|(_, local)| local.phx_ref.is_some())
+                .map(|(key, _)| *key)
+                .collect();
+            for key in keys {
+                let old = self.locals.get_mut(&key).and_then(|local| local.phx_ref.take());
+                self.appear(key);
+                if let Some(old) = old {
+                    self.vanish(&old);
+                }
+            }
+        }
+        self.saver.save_all(reborn);
+        let now = self.shared.env.instant();
+        self.look_at = Some(now + self.shared.env.jitter(FIRST_LOOK * 2));
+        let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
+        let known: Vec<String> = self.topic.presence.gateways().cloned().collect();
+        self.work.push(Box::pin(async move {
+            let mut entries = entry::read_all(&shared, &id).await.unwrap_or_default();
+            if !entries.is_empty() {
+                let missing =
+                    known.into_iter().filter(|gateway| !entries.iter().any(|(name, _)| name == gateway));
+                entries.extend(missing.map(|gateway| (gateway, None)).collect::<Vec<_>>());
+            }
+            Done::Entries(entries)
+        }));
+    }
+
+    fn done(&mut self, done: Done) {
+        let now = self.shared.env.instant();
+        match done {
+            Done::Range(result) => {
+                self.reading = false;
+                match result {
+                    Ok(range) => self.topic.range(&range),
+                    Err(_) => self.read_not_before = now + RETRY + self.shared.env.jitter(RETRY),
+                }
+            }
+            Done::Checked(asked, result) => {
+                self.checking = false;
+                match result {
+                    Ok(membership) => {
+                        for user in self.topic.checked(&asked, &membership) {
+                            self.removed(&user);
+                        }
+                    }
+                    Err(_) => self.read_not_before = now + RETRY + self.shared.env.jitter(RETRY),
+                }
+            }
+            Done::Heads(Ok(heads)) => heads.iter().for_each(|head| self.topic.heard_of(head)),
+            Done::Heads(Err(_)) => self.look_at = Some(now + RETRY + self.shared.env.jitter(RETRY)),
+            Done::Saved(saved) => self.saver.saved(saved, &self.shared.env),
+            Done::Entries(entries) => self.read_entries(entries),
+        }
+    }
+
+    /// Starts what is due and not under way.
+    fn start_work(&mut self) {
+        let now = self.shared.env.instant();
+        if !self.checking && now >= self.read_not_before {
+            let users = self.topic.wants_check();
+            if !users.is_empty() {
+                self.checking = true;
+                let call = Call::CheckMembers { conversation: self.id.clone(), users: users.clone() };
+                self.ask(call, move |result| Done::Checked(users, result));
+            }
+        }
+        if !self.reading
+            && now >= self.read_not_before
+            && let Some((after_seq, after_change)) = self.topic.wants_range()
+        {
+            self.reading = true;
+            let call = Call::Range { conversation: self.id.clone(), after_seq, after_change };
+            self.ask(call, Done::Range);
+        }
+        if let Some(save) = self.saver.start(now, &self.shared, &self.id, self.topic.presence.own()) {
+            self.work.push(Box::pin(async move { Done::Saved(save.await) }));
+        }
+    }
+
+    fn ask<T: serde::de::DeserializeOwned + Send + 'static>(
+        &self,
+        call: Call,
+        done: impl FnOnce(Result<T, Refusal>) -> Done + Send + 'static,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        self.work.push(Box::pin(async move {
+            let result = shared.workers.call(Principal::Service, call).await.and_then(|success| {
+                success.body.parse::<T>().map_err(|error| Refusal::unavailable(error.to_string()))
+            });
+            done(result)
+        }));
+    }
+
+    fn deadline(&self) -> Instant {
+        let far = self.shared.env.instant() + Duration::from_secs(3600);
+        let waits = self.topic.wants_range().is_some() || !self.topic.wants_check().is_empty();
+        let retry = (waits && !(self.reading && self.checking)).then_some(self.read_not_before);
+        let retry = retry.filter(|at| *at > self.shared.env.instant());
+        [self.diff_at, self.look_at, self.linger_until, self.saver.due(), retry]
+            .into_iter()
+            .flatten()
+            .chain(self.departing.iter().map(|(at, _)| *at))
+            .chain(self.typing.values().copied())
+            .fold(far, Instant::min)
+    }
+
+    /// Does what time has come for; tells whether the topic has ended.
+    fn tick(&mut self) -> bool {
+        let now = self.shared.env.instant();
+        let departed: Vec<PresenceMeta> =
+            self.departing.extract_if(.., |(at, _)| *at <= now).map(|(_, meta)| meta).collect();
+        for meta in departed {
+            self.vanish(&meta.phx_ref);
+        }
+        let silent: Vec<UserId> =
+            self.typing.iter().filter(|(_, at)| **at <= now).map(|(user, _)| user.clone()).collect();
+        for user in silent {
+            self.typing_ended(&user);
+        }
+        if self.diff_at.is_some_and(|at| at <= now) {
+            self.diff_at = None;
+            self.topic.tell_presence();
+        }
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.look_at = None;
+            if !self.topic.is_empty() {
+                let call = Call::Heads { conversations: vec![self.id.clone()] };
+                self.ask(call, Done::Heads);
+            }
+        }
+        if self.linger_until.is_some_and(|at| at <= now) {
+            let ended = self.departing.is_empty()
+                && self.saver.is_idle()
+                && self.work.is_empty()
+                && self.shared.topics.remove(&self.id, false);
+            self.linger_until = (!ended).then(|| now + LINGER);
+            return ended;
+        }
+        false
+    }
+}

@@ -1,0 +1,161 @@
+//! `GET /socket/websocket`: from a request to a socket.
+//!
+//! Everything that can be refused is refused before the upgrade, since clients forget their back-off once a socket
+//! opens. The order is Phoenix' (origin, `connect`, then headers; `PHOENIX_WIRE` section 0, 1 to 4), then what costs
+//! the gateway something: whether it is ready, the client's turn, its place.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    response::Response,
+};
+use http::{HeaderMap, Method, Version, header, request::Parts};
+use hyper_util::rt::TokioIo;
+use simurgh_protocol::{UserId, Vsn};
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::{
+    Shared,
+    admission::Place,
+    auth::{self, Claims},
+    config::ServiceCalls,
+    socket,
+    sockets::Permit,
+};
+
+mod answer;
+
+use answer::Refused;
+
+/// How long the 101 may take to reach the connection.
+const SWITCH: Duration = Duration::from_secs(10);
+
+/// What a request that may become a socket says.
+#[derive(Debug)]
+struct Opening {
+    vsn: Vsn,
+    claims: Claims,
+    user: UserId,
+    /// Whether the 101 is to name the subprotocol `phoenix`.
+    phoenix: bool,
+    /// The value of `sec-websocket-accept`.
+    accept: String,
+}
+
+/// Answers 101 and runs the socket as a task of the gateway, or refuses.
+pub async fn upgrade(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let (mut parts, _body) = request.into_parts();
+    let opening = match opening(&shared, &parts) {
+        Ok(opening) => opening,
+        Err(refused) => return answer::refused(&refused),
+    };
+    let (place, permit) = match admitted(&shared, peer, &parts.headers, &opening.user).await {
+        Ok(admitted) => admitted,
+        Err(refused) => return answer::refused(&refused),
+    };
+    let Some(upgraded) = parts.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
+        return answer::refused(&Refused::NoUpgrade);
+    };
+    let response = answer::switching(&opening);
+    let Opening { vsn, claims, .. } = opening;
+    let context = Arc::clone(&shared);
+    shared.connections.spawn(async move {
+        // hyper's part of the connection is gone by then; what is left of it is the box around the stream, and bytes
+        // that came early, which the first read takes.
+        if let Ok(Ok(io)) = timeout(SWITCH, upgraded).await {
+            socket::run(TokioIo::new(io), vsn, claims, permit, context).await;
+        }
+        drop(place);
+    });
+    response
+}
+
+/// Checks everything that the request itself decides.
+fn opening(shared: &Shared, request: &Parts) -> Result<Opening, Refused> {
+    let headers = &request.headers;
+    let origin = headers.get(header::ORIGIN);
+    if origin.is_some_and(|origin| !shared.settings.access.allowed_origins.permit(origin.as_bytes())) {
+        return Err(Refused::Forbidden);
+    }
+    let offered = auth::offered(headers, request.uri.query().unwrap_or_default());
+    let vsn = Vsn::negotiate(offered.vsn.as_deref()).ok_or(Refused::Forbidden)?;
+    let token = offered.token.as_deref().unwrap_or_default();
+    let claims = shared.auth.verify(token, shared.env.now()).map_err(|error| {
+        tracing::debug!(%error, "a socket is refused");
+        Refused::Forbidden
+    })?;
+    let service_elsewhere = shared.settings.access.service_calls == ServiceCalls::Internal;
+    let user =
+        claims.user.clone().filter(|_| !(claims.service && service_elsewhere)).ok_or(Refused::Forbidden)?;
+    let key = websocket_key(request)?;
+    Ok(Opening { vsn, claims, user, phoenix: offered.phoenix, accept: derive_accept_key(key) })
+}
+
+/// What RFC 6455, section 4.2.1 asks of a request, in the order and words of Phoenix (`PHOENIX_WIRE` 1.9 to 1.14).
+fn websocket_key(request: &Parts) -> Result<&[u8], Refused> {
+    let headers = &request.headers;
+    if request.method != Method::GET || request.version != Version::HTTP_11 {
+        return Err(Refused::NoUpgrade);
+    }
+    for (name, needle) in [("connection", "upgrade"), ("upgrade", "websocket")] {
+        let values = texts(headers, name);
+        let contains = |value: &&str| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(needle));
+        if !values.iter().any(contains) {
+            return Err(Refused::Header(format!("'{name}' header must contain '{needle}', got {values:?}")));
+        }
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    if key.is_empty() {
+        return Err(Refused::Header("'sec-websocket-key' header is absent".to_owned()));
+    }
+    let versions = texts(headers, "sec-websocket-version");
+    if versions != ["13"] {
+        return Err(Refused::Header(format!(
+            "'sec-websocket-version' header must equal '13', got {versions:?}"
+        )));
+    }
+    Ok(key)
+}
+
+fn texts<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+}
+
+/// Waits for the client's turn and gives it a place.
+async fn admitted(
+    shared: &Shared,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    user: &UserId,
+) -> Result<(Place, Permit), Refused> {
+    ready(shared)?;
+    let client = shared.admission.client_address(peer.ip(), headers);
+    let wait = shared.admission.reserve(client, shared.env.instant()).map_err(Refused::Unavailable)?;
+    if !wait.is_zero() {
+        tokio::select! {
+            biased;
+            () = shared.draining.cancelled() => {}
+            () = sleep(wait) => {}
+        }
+        ready(shared)?;
+    }
+    let permit = shared.sockets.admit(user).ok_or(Refused::TooManySockets)?;
+    shared.admission.place().map(|place| (place, permit)).ok_or(Refused::Unavailable(Duration::ZERO))
+}
+
+/// A gateway that drains takes new sockets until its delay is over.
+fn ready(shared: &Shared) -> Result<(), Refused> {
+    if shared.draining.is_cancelled() || !shared.readiness.parts_work() {
+        return Err(Refused::Unavailable(Duration::ZERO));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

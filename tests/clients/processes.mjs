@@ -1,0 +1,154 @@
+// Starts the programs under test and what they need, each on free ports, each ended by its own process id.
+
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { until } from "./wait.mjs";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const BIN = process.env.SIMURGH_TEST_BIN ?? path.join(ROOT, "target/ci");
+
+/** The path of one of the three programs; throws the command that builds it. */
+export function binary(name) {
+  const file = path.join(BIN, name);
+  if (!existsSync(file)) throw new Error(`${file} is not there: cargo build --profile ci --workspace --bins`);
+  return file;
+}
+
+/** The path of a pinned tool: `variable` where `tests/run` has set it, else fetched here. */
+function tool(name, variable) {
+  if (!process.env[variable]) {
+    const lines = execFileSync("python3", [path.join(ROOT, "tests/tools/fetch.py")], { encoding: "utf8" }).split("\n");
+    process.env[variable] = lines.find((line) => line.startsWith(`${name}\t`)).split("\t")[1];
+  }
+  return process.env[variable];
+}
+
+/** A TCP port of 127.0.0.1 that nobody listens on. */
+export async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** True when `url` answers 200; a refused connection is just "not yet". */
+export async function answers200(url) {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
+    await response.arrayBuffer();
+    return response.status === 200;
+  } catch {
+    return false;
+  }
+}
+
+/** One running process. Its output goes to `dir/NAME.out` and `dir/NAME.err`. */
+export class Program {
+  constructor(name, command, args, { dir, env = {}, cwd = dir }) {
+    this.name = name;
+    this.files = { out: path.join(dir, `${name}.out`), err: path.join(dir, `${name}.err`) };
+    const out = openSync(this.files.out, "a");
+    const err = openSync(this.files.err, "a");
+    // Nothing of the developer's own environment may decide how the programs behave, but for their log level.
+    const { PATH, HOME, TMPDIR, SIMURGH_LOG } = process.env;
+    const own = Object.fromEntries(Object.entries({ PATH, HOME, TMPDIR, SIMURGH_LOG }).filter(([, value]) => value));
+    this.child = spawn(command, args, { cwd, env: { ...own, ...env }, stdio: ["ignore", out, err] });
+    closeSync(out);
+    closeSync(err);
+    this.exited = undefined;
+    /** Resolves to `{code, signal}`; a program that cannot be started has `code` 127. */
+    this.exit = new Promise((resolve) => {
+      this.child.on("exit", (code, signal) => resolve((this.exited = { code, signal })));
+      this.child.on("error", (error) => resolve((this.exited = { code: 127, signal: null, error })));
+    });
+  }
+
+  get pid() {
+    return this.child.pid;
+  }
+
+  get stdout() {
+    return readFileSync(this.files.out, "utf8");
+  }
+
+  get stderr() {
+    return readFileSync(this.files.err, "utf8");
+  }
+
+  /** Waits until `condition` holds; fails at once, with the program's last words, when it ends instead. */
+  async ready(condition, timeout = 30_000) {
+    try {
+      await until(async () => {
+        if (this.exited) throw new Error(`${this.name} ended with ${JSON.stringify(this.exited)}`);
+        return condition();
+      }, { timeout, what: `${this.name} to be ready` });
+    } catch (error) {
+      error.message += `\n${this.stdout.slice(-2000)}\n${this.stderr.slice(-2000)}`;
+      throw error;
+    }
+    return this;
+  }
+
+  signal(name) {
+    if (!this.exited) this.child.kill(name);
+  }
+
+  /** Ends it at once. The set-ups keep nothing, so teardown need not be graceful. */
+  async kill() {
+    this.signal("SIGKILL");
+    return this.exit;
+  }
+
+  /** Waits for it to end by itself, `{code, signal}`. */
+  async ended(timeout = 20_000) {
+    await until(() => this.exited, { timeout, what: `${this.name} to end` });
+    return this.exited;
+  }
+}
+
+/** A real broker with JetStream. `port` is given when a test starts it after its clients. */
+export async function startNats(dir, { name = "nats-server", port } = {}) {
+  const server = tool("nats-server", "SIMURGH_TEST_NATS_SERVER");
+  port ??= await freePort();
+  const monitor = await freePort();
+  const config = path.join(dir, `${name}.conf`);
+  writeFileSync(config, [
+    `listen: "127.0.0.1:${port}"`,
+    `http: "127.0.0.1:${monitor}"`,
+    `ping_interval: "10s"`,
+    `jetstream { store_dir: "${path.join(dir, name)}" }`,
+    "",
+  ].join("\n"));
+  const program = new Program(name, server, ["-c", config], { dir });
+  await program.ready(() => answers200(`http://127.0.0.1:${monitor}/healthz?js-server-only=true`));
+  return Object.assign(program, { url: `nats://127.0.0.1:${port}`, port });
+}
+
+/** AWS's own emulator, in memory. */
+export async function startDynamoDb(dir) {
+  const folder = tool("dynamodb-local", "SIMURGH_TEST_DYNAMODB_LOCAL");
+  const port = await freePort();
+  const program = new Program("dynamodb-local", "java", [
+    "-Xmx512m", "-Djava.library.path=./DynamoDBLocal_lib", "-jar", "DynamoDBLocal.jar",
+    "-inMemory", "-disableTelemetry", "-port", String(port),
+  ], { dir, cwd: folder });
+  const url = `http://127.0.0.1:${port}`;
+  await program.ready(async () => {
+    try {
+      const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
+      await response.arrayBuffer();
+      // It refuses a request that names no operation, and that is an answer.
+      return response.status === 400;
+    } catch {
+      return false;
+    }
+  });
+  return Object.assign(program, { url });
+}

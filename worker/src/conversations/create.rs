@@ -1,0 +1,199 @@
+//! Creating a conversation, in steps that any later attempt may take up where one left off:
+//!
+//! 1. `meta` reserves the id (with the pair's item, in one transaction, where it is direct);
+//! 2. each member's two documents, where there are none;
+//! 3. `members`: from here on the conversation exists.
+//!
+//! Nothing is ever overwritten, so an attempt that comes late changes nothing: not the members who came and went since
+//! (who went left a tombstone).
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use simurgh_protocol::{
+    Raw, Refusal, UserId,
+    envelope::{CreatePolicy, Principal, Success},
+    record::ConversationType,
+};
+
+use super::{
+    DirectDocument, MetaDocument,
+    draft::{self, Draft},
+    updated::{Change, ConversationUpdated},
+};
+use crate::{
+    Request, Worker,
+    access::MembersDocument,
+    document::{self, ATTEMPTS, CONCURRENCY, Stored},
+    members::{MemberDocument, MemberState, MembershipDocument},
+    store::{Expect, Write, keys},
+};
+
+impl Worker {
+    /// `POST /api/v1/conversations`: 201 and the conversation, 200 where it exists.
+    ///
+    /// # Errors
+    /// `validation_failed`, `message_too_large`; `forbidden` where the policy does not let the caller, or (+ `limit`)
+    /// where a member has as many conversations as one may have; `conflict` where the id is taken otherwise, or the
+    /// caller is no longer in what has it.
+    pub(crate) async fn create_conversation(
+        &self,
+        request: &Request,
+        policy: CreatePolicy,
+        body: &Raw,
+    ) -> Result<Success, Refusal> {
+        let mut draft = draft::read(request, body, &self.limits)?;
+        draft::may_create(&request.principal, policy)?;
+        self.find_pair(request, &mut draft).await?;
+        if self.roster(request, &draft.id).await?.is_none() {
+            self.check_consent(request, policy, &draft).await?;
+            self.check_room(request, &draft.members, &draft.id).await?;
+            let meta = self.reserve(request, &mut draft).await?;
+            self.fill(request, &draft, &meta).await?;
+            if self.complete(request, &draft).await? {
+                self.tell_created(request, &draft, &meta).await;
+                return self.created(request, &draft, 201).await;
+            }
+        }
+        let status = if draft.named { 200 } else { 201 };
+        self.created(request, &draft, status).await
+    }
+
+    /// Only what is new needs consent: a conversation that is there is found again whoever is whose contact now.
+    async fn check_consent(
+        &self,
+        request: &Request,
+        policy: CreatePolicy,
+        draft: &Draft,
+    ) -> Result<(), Refusal> {
+        let (CreatePolicy::Contacts, Some(user)) = (policy, &draft.created_by) else { return Ok(()) };
+        let others = draft.others();
+        let added_by = self.followers_among(request, user, &others).await?;
+        draft::consent(&others, &BTreeSet::from_iter(added_by))
+    }
+
+    /// A direct conversation that the pair has goes before the draft's id.
+    async fn find_pair(&self, request: &Request, draft: &mut Draft) -> Result<bool, Refusal> {
+        let Some((one, other)) = draft.pair() else { return Ok(false) };
+        let pair: Option<Stored<DirectDocument>> = self.load(request, &keys::direct(one, other)).await?;
+        let Some(Stored { document, .. }) = pair else { return Ok(false) };
+        draft.named = draft.named || draft.id != document.conversation_id;
+        draft.id = document.conversation_id;
+        Ok(true)
+    }
+
+    /// Step 1. Answers what is stored, by this attempt or by one before.
+    async fn reserve(&self, request: &Request, draft: &mut Draft) -> Result<MetaDocument, Refusal> {
+        let now = self.env.now();
+        let meta = MetaDocument {
+            kind: draft.kind,
+            metadata: draft.metadata.clone(),
+            created_by: draft.created_by.clone(),
+            created_at: now,
+            updated_at: now,
+            created_with: draft::fingerprint(&draft.members),
+        };
+        for attempt in 0..ATTEMPTS {
+            self.back_off(attempt).await;
+            let found = self.find_pair(request, draft).await?;
+            if let Some(stored) = self.load::<MetaDocument>(request, &keys::meta(&draft.id)).await? {
+                draft::same(&stored.document, draft)?;
+                return Ok(stored.document);
+            }
+            if found {
+                return Err(Refusal::unavailable("a direct conversation is half there"));
+            }
+            if self.commit(request, reservation(draft, &meta)).await? {
+                return Ok(meta);
+            }
+        }
+        Err(document::contended())
+    }
+
+    /// Step 2.
+    async fn fill(&self, request: &Request, draft: &Draft, meta: &MetaDocument) -> Result<(), Refusal> {
+        let members = draft.members.iter().map(|member| self.fill_one(request, draft, meta, member));
+        let members: Vec<_> = members.collect();
+        stream::iter(members).buffered(CONCURRENCY).try_collect::<Vec<()>>().await.map(drop)
+    }
+
+    async fn fill_one(
+        &self,
+        request: &Request,
+        draft: &Draft,
+        meta: &MetaDocument,
+        member: &UserId,
+    ) -> Result<(), Refusal> {
+        for write in membership(draft, meta, member) {
+            self.commit(request, vec![write]).await?;
+        }
+        Ok(())
+    }
+
+    /// Step 3. Whether it was this attempt that took it.
+    async fn complete(&self, request: &Request, draft: &Draft) -> Result<bool, Refusal> {
+        let members =
+            MembersDocument { count: draft.members.len(), kind: draft.kind, changed_at: self.env.now() };
+        let write = document::write(keys::members(&draft.id), &members, Expect::Absent);
+        self.commit(request, vec![write]).await
+    }
+
+    /// The members learn of it; the two of a direct conversation see each other's status from now on.
+    async fn tell_created(&self, request: &Request, draft: &Draft, meta: &MetaDocument) {
+        let updated = ConversationUpdated {
+            conversation_id: draft.id.clone(),
+            change: Change::Created,
+            user_id: None,
+            metadata: Some(meta.metadata.clone()),
+            updated_at: meta.updated_at,
+        };
+        self.tell_updated(&draft.members, &updated).await;
+        if let Some((one, other)) = draft.pair() {
+            self.show_status(request, one, other).await;
+            self.show_status(request, other, one).await;
+        }
+    }
+
+    /// The conversation as it is now, for who may still see it.
+    async fn created(&self, request: &Request, draft: &Draft, status: u16) -> Result<Success, Refusal> {
+        let Some(roster) = self.roster(request, &draft.id).await? else {
+            return Err(Refusal::unavailable("the conversation is not there yet"));
+        };
+        let meta = self.meta(request, &draft.id).await?;
+        draft::same(&meta.document, draft)?;
+        if let Principal::User(user) = &request.principal
+            && !roster.members.contains(user)
+        {
+            return Err(draft::taken());
+        }
+        let conversation = self.conversation(request, &draft.id, &roster, meta.document).await?;
+        Ok(Success { status, ..Success::ok(&conversation) })
+    }
+}
+
+/// The writes of step 1.
+fn reservation(draft: &Draft, meta: &MetaDocument) -> Vec<Write> {
+    let mut writes = vec![document::write(keys::meta(&draft.id), meta, Expect::Absent)];
+    if let Some((one, other)) = draft.pair() {
+        let pair = DirectDocument { conversation_id: draft.id.clone() };
+        writes.push(document::write(keys::direct(one, other), &pair, Expect::Absent));
+    }
+    writes
+}
+
+/// The writes of step 2 for one member.
+fn membership(draft: &Draft, meta: &MetaDocument, member: &UserId) -> [Write; 2] {
+    let peer = draft.members.iter().find(|other| *other != member);
+    let seen = MembershipDocument {
+        state: MemberState::Member,
+        kind: draft.kind,
+        joined_at: meta.created_at,
+        peer: peer.filter(|_| draft.kind == ConversationType::Direct).cloned(),
+    };
+    let document =
+        MemberDocument { state: MemberState::Member, joined_at: meta.created_at, last_read_seq: 0 };
+    [
+        document::write(keys::membership(member, &draft.id), &seen, Expect::Absent),
+        document::write(keys::member(&draft.id, member), &document, Expect::Absent),
+    ]
+}

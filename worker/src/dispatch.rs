@@ -1,0 +1,89 @@
+//! From a call to the rule that answers it.
+
+use simurgh_protocol::{
+    ConversationId, Push, Raw, Reason, Refusal,
+    envelope::{Answer, Call, Command, Success},
+};
+
+use crate::{Request, Worker, reactions::React};
+
+impl Worker {
+    /// Does what a command asks, within its deadline.
+    pub async fn answer(&self, command: Command) -> Answer {
+        let Command { id, principal, deadline, call } = command;
+        let request = Request { id, principal, deadline };
+        let left = deadline.since(self.env.now());
+        if left.is_zero() {
+            return Answer::Refused(Refusal::unavailable("it came too late"));
+        }
+        match tokio::time::timeout(left, self.call(&request, call)).await {
+            Ok(Ok(success)) => Answer::Ok(success),
+            Ok(Err(refusal)) => Answer::Refused(refusal),
+            Err(_) => Answer::Refused(Refusal::unavailable("it took too long")),
+        }
+    }
+
+    async fn call(&self, request: &Request, call: Call) -> Result<Success, Refusal> {
+        match call {
+            Call::JoinUser => self.join_user(request).await,
+            Call::CreateConversation { policy, body } => {
+                self.create_conversation(request, policy, &body).await
+            }
+            Call::ListConversations { user, limit, cursor } => {
+                self.list_conversations(request, user.as_ref(), limit, cursor.as_deref()).await
+            }
+            Call::GetConversation { conversation } => self.get_conversation(request, &conversation).await,
+            Call::PatchConversation { conversation, body } => {
+                self.patch_conversation(request, &conversation, &body).await
+            }
+            Call::AddMember { conversation, user } => self.add_member(request, &conversation, &user).await,
+            Call::RemoveMember { conversation, user } => {
+                self.remove_member(request, &conversation, &user).await
+            }
+            Call::ListContacts { user } => self.list_contacts(request, user.as_ref()).await,
+            Call::SetContact { user, contact, present } => {
+                self.set_contact(request, user.as_ref(), &contact, present).await
+            }
+            Call::GetPresence { user } => self.get_presence(request, &user).await,
+            Call::Notify { user, body } => self.notify(request, &user, &body).await,
+            Call::PresenceChanged { user, diff } => {
+                self.presence_changed(request, &user, diff.as_ref()).await
+            }
+            Call::Push { conversation, push, payload } => {
+                self.push(request, conversation.as_ref(), push, &payload).await
+            }
+            Call::JoinConversation { conversation, params } => {
+                self.join_conversation(request, &conversation, &params).await
+            }
+            Call::History { conversation, page } => self.history(request, &conversation, &page).await,
+            Call::PostMessage { conversation, body } => {
+                self.send_message(request, &conversation, &body).await
+            }
+            Call::Range { conversation, after_seq, after_change } => {
+                self.range(request, &conversation, after_seq, after_change).await
+            }
+            Call::Heads { conversations } => self.heads(request, conversations).await,
+            Call::CheckMembers { conversation, users } => {
+                self.check_members(request, &conversation, users).await
+            }
+        }
+    }
+
+    async fn push(
+        &self,
+        request: &Request,
+        conversation: Option<&ConversationId>,
+        push: Push,
+        payload: &Raw,
+    ) -> Result<Success, Refusal> {
+        match (push, conversation) {
+            (Push::MarkAllRead, None) => self.mark_all_read(request, payload).await,
+            (Push::SendMessage, Some(id)) => self.send_message(request, id, payload).await,
+            (Push::MarkAsRead, Some(id)) => self.mark_as_read(request, id, payload).await,
+            (Push::AddReaction, Some(id)) => self.react(request, id, payload, React::Add).await,
+            (Push::RemoveReaction, Some(id)) => self.react(request, id, payload, React::Remove).await,
+            // The others are the gateways' own.
+            _ => Err(Refusal::new(Reason::UnknownEvent, "workers know no such event on this topic")),
+        }
+    }
+}

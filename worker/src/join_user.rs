@@ -1,0 +1,106 @@
+//! A join of one's own user topic: whose status one sees, and what is unread.
+
+use std::collections::BTreeSet;
+
+use simurgh_protocol::{
+    Refusal, UserId,
+    envelope::{JoinedUser, Success},
+    limits,
+    record::Unread,
+};
+
+use crate::{
+    Request, Worker,
+    contacts::visibility::peer,
+    document,
+    list::{Active, sorted},
+    members::MemberDocument,
+    store::{Consistency, Key, keys},
+};
+
+/// Users whose status one sees, at most: with the unread conversations they fill two thirds of an envelope. Contacts
+/// are bounded on the side of who adds, so anybody may have any number of followers; of those beyond, changes are told
+/// but no state.
+const VISIBLE: usize = 6_000;
+/// Read positions read at once.
+const CHUNK: usize = 200;
+
+/// What is unread of a conversation, where anything is.
+fn unread(active: &Active, last_read_seq: u64) -> Option<Unread> {
+    let unread_count = active.last_seq.saturating_sub(last_read_seq);
+    (unread_count > 0).then(|| Unread {
+        conversation_id: active.id.clone(),
+        unread_count,
+        last_seq: active.last_seq,
+    })
+}
+
+/// Whose status one sees, sorted: those of direct conversations before others.
+fn bounded(peers: impl Iterator<Item = UserId>, followers: Vec<UserId>) -> Vec<UserId> {
+    let mut visible = BTreeSet::new();
+    for user in peers.chain(followers) {
+        if visible.len() == VISIBLE {
+            break;
+        }
+        visible.insert(user);
+    }
+    visible.into_iter().collect()
+}
+
+impl Worker {
+    /// Join of `user:{principal}`: [`JoinedUser`].
+    pub(crate) async fn join_user(&self, request: &Request) -> Result<Success, Refusal> {
+        let user = request.acting_user(None)?;
+        let memberships = self.memberships(request, &user).await?;
+        let peers = memberships.iter().filter_map(|(_, membership)| peer(membership.clone()));
+        let visible = bounded(peers, self.followers(request, &user).await?);
+        let active = sorted(self.active(request, &memberships).await?);
+        let unread = self.unread(request, &user, active).await?;
+        Ok(Success::ok(&JoinedUser { visible, unread }))
+    }
+
+    /// The latest unread conversations.
+    async fn unread(
+        &self,
+        request: &Request,
+        user: &UserId,
+        active: Vec<Active>,
+    ) -> Result<Vec<Unread>, Refusal> {
+        let written: Vec<Active> = active.into_iter().filter(|active| active.last_seq > 0).collect();
+        let mut latest = Vec::new();
+        for chunk in written.chunks(CHUNK) {
+            let positions = self.positions(request, user, chunk).await?;
+            for (active, position) in chunk.iter().zip(positions) {
+                latest.extend(position.and_then(|position| unread(active, position)));
+            }
+            if latest.len() >= limits::SYNC_UNREAD {
+                break;
+            }
+        }
+        latest.truncate(limits::SYNC_UNREAD);
+        Ok(latest)
+    }
+
+    /// How far the user has read in each of these, in their order; none where it is no member.
+    async fn positions(
+        &self,
+        request: &Request,
+        user: &UserId,
+        conversations: &[Active],
+    ) -> Result<Vec<Option<u64>>, Refusal> {
+        request.in_time(&self.env)?;
+        let asked: Vec<Key> = conversations.iter().map(|active| keys::member(&active.id, user)).collect();
+        // As old as the heads that they are compared with may be.
+        let mut found = self.store.get_many(&asked, Consistency::Eventual).await?.into_iter().peekable();
+        let mut positions = Vec::new();
+        for key in asked {
+            let item = found.next_if(|item| item.key == key);
+            let member: Option<MemberDocument> = item.as_ref().map(document::read).transpose()?;
+            positions.push(member.filter(MemberDocument::holds).map(|member| member.last_read_seq));
+        }
+        Ok(positions)
+    }
+}
+
+#[cfg(test)]
+mod tests;

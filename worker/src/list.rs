@@ -1,0 +1,181 @@
+//! The conversations of a user, latest activity first.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use simurgh_protocol::{
+    ConversationId, MessageId, Refusal, Timestamp, UserId,
+    envelope::Success,
+    limits,
+    record::{Conversation, Message},
+};
+
+use self::cursor::Cursor;
+use crate::{
+    Request, Worker,
+    conversations::read::shown,
+    document::{self, CONCURRENCY, Stored},
+    log::{HeadDocument, read::size, slot::Slot},
+    members::{MemberDocument, MembershipDocument},
+    store::{Consistency, Key, Query, keys},
+};
+
+mod cursor;
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes of the conversations on a page; one at least is shown. What is left of an envelope is for its frame.
+const PAGE_BYTES: usize = limits::ENVELOPE_BYTES - 128 * 1024;
+
+/// A conversation of a user and when something happened in it last.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Active {
+    /// Which.
+    pub(crate) id: ConversationId,
+    /// When its last message was sent, or the user became a member, if that was later. A second or two behind.
+    pub(crate) at: Timestamp,
+    /// The `seq` of its last message, as far behind; 0 while there is none.
+    pub(crate) last_seq: u64,
+}
+
+impl Active {
+    fn cursor(&self) -> Cursor {
+        Cursor { at: self.at, id: self.id.clone() }
+    }
+}
+
+/// A conversation as the list shows it.
+#[derive(Debug, Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    conversation: Conversation,
+    last_message: Option<Message>,
+    last_read_seq: u64,
+    unread_count: u64,
+}
+
+#[derive(Serialize)]
+struct Page {
+    conversations: Vec<Listed>,
+    next_cursor: Option<String>,
+}
+
+/// The latest first; of two at one moment, in the order of their ids.
+pub(crate) fn sorted(mut all: Vec<Active>) -> Vec<Active> {
+    all.sort_by_cached_key(Active::cursor);
+    all
+}
+
+/// What comes behind the cursor.
+fn behind(all: Vec<Active>, cursor: Option<&Cursor>) -> Vec<Active> {
+    all.into_iter().filter(|active| cursor.is_none_or(|cursor| active.cursor() > *cursor)).collect()
+}
+
+impl Worker {
+    /// `GET /api/v1/conversations`: `{conversations, next_cursor}`. A page may be shorter than `limit`: go by
+    /// `next_cursor`, null at the end. What becomes active while pages are read moves before them and may be missed
+    /// there.
+    ///
+    /// # Errors
+    /// `validation_failed` for a cursor that is none.
+    pub(crate) async fn list_conversations(
+        &self,
+        request: &Request,
+        user: Option<&UserId>,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Success, Refusal> {
+        let user = request.acting_user(user)?;
+        let cursor = cursor.map(Cursor::parse).transpose()?;
+        let memberships = self.memberships(request, &user).await?;
+        let all = sorted(self.active(request, &memberships).await?);
+        let (mut page, mut bytes, mut last) = (Vec::new(), 0, None);
+        let mut left = behind(all, cursor.as_ref()).into_iter().peekable();
+        while page.len() < limit && left.peek().is_some() {
+            let chunk: Vec<Active> = left.by_ref().take(CONCURRENCY.min(limit - page.len())).collect();
+            for (active, listed) in self.listed(request, &user, chunk).await? {
+                bytes += listed.as_ref().map_or(0, size);
+                if bytes > PAGE_BYTES && !page.is_empty() {
+                    return Ok(answer(page, last));
+                }
+                last = Some(active.cursor());
+                page.extend(listed);
+            }
+        }
+        let last = last.filter(|_| left.peek().is_some());
+        Ok(answer(page, last))
+    }
+
+    /// When something happened last in each of these conversations.
+    pub(crate) async fn active(
+        &self,
+        request: &Request,
+        memberships: &[(ConversationId, MembershipDocument)],
+    ) -> Result<Vec<Active>, Refusal> {
+        request.in_time(&self.env)?;
+        let asked: Vec<Key> = memberships.iter().map(|(id, _)| keys::head(id)).collect();
+        let mut heads = BTreeMap::new();
+        for item in self.store.get_many(&asked, Consistency::Eventual).await? {
+            let head: HeadDocument = document::read(&item)?;
+            heads.insert(item.key, head);
+        }
+        let actives = memberships.iter().zip(asked).map(|((id, membership), key)| {
+            let head = heads.remove(&key);
+            let sent_at = head.as_ref().and_then(|head| head.sent_at);
+            Active {
+                id: id.clone(),
+                at: sent_at.unwrap_or_default().max(membership.joined_at),
+                last_seq: head.map_or(0, |head| head.last_seq),
+            }
+        });
+        Ok(actives.collect())
+    }
+
+    /// These conversations as the list shows them; nothing for those that are not there, or of which the user is no
+    /// longer a member.
+    async fn listed(
+        &self,
+        request: &Request,
+        user: &UserId,
+        chunk: Vec<Active>,
+    ) -> Result<Vec<(Active, Option<Listed>)>, Refusal> {
+        let lookups: Vec<_> = chunk.iter().map(|active| self.listed_one(request, user, &active.id)).collect();
+        let listed: Vec<Option<Listed>> = stream::iter(lookups).buffered(CONCURRENCY).try_collect().await?;
+        Ok(chunk.into_iter().zip(listed).collect())
+    }
+
+    async fn listed_one(
+        &self,
+        request: &Request,
+        user: &UserId,
+        id: &ConversationId,
+    ) -> Result<Option<Listed>, Refusal> {
+        let roster = self.roster(request, id).await?.filter(|roster| roster.members.contains(user));
+        let member: Option<Stored<MemberDocument>> = self.load(request, &keys::member(id, user)).await?;
+        let (Some(roster), Some(member)) = (roster, member) else { return Ok(None) };
+        let meta = self.meta(request, id).await?;
+        let last_message = self.last_message(request, id).await?;
+        let last_seq = last_message.as_ref().map_or(0, |message| message.seq);
+        let last_read_seq = member.document.last_read_seq;
+        Ok(Some(Listed {
+            conversation: shown(id, &roster, meta.document, last_seq),
+            last_message,
+            last_read_seq,
+            unread_count: last_seq.saturating_sub(last_read_seq),
+        }))
+    }
+
+    /// From the log itself: that costs no more than from the slot that a head names, and does not lag.
+    async fn last_message(&self, request: &Request, id: &ConversationId) -> Result<Option<Message>, Refusal> {
+        let query = Query { descending: true, limit: 1, ..keys::slots(id, 1, MessageId::MAX_SEQ) };
+        let page = self.query(request, query).await?;
+        let Some(item) = page.items.first() else { return Ok(None) };
+        Ok(Slot::read(item)?.messages.pop().map(|message| message.shown(id)))
+    }
+}
+
+fn answer(conversations: Vec<Listed>, last: Option<Cursor>) -> Success {
+    Success::ok(&Page { conversations, next_cursor: last.map(|cursor| cursor.to_string()) })
+}

@@ -1,0 +1,219 @@
+//! What follows a second after a burst: one head item, and the read positions of those who sent.
+//!
+//! Lists and unread counts live from these, and may lag two seconds (contract section 4). Nothing else does: what is
+//! lost here is found again from the log.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use simurgh_protocol::{
+    ConversationId, Refusal, UserId,
+    envelope::{ConversationEvent, Head},
+};
+
+use super::{head::HeadDocument, read::Tail};
+use crate::{
+    Request, Worker,
+    document::{self, ATTEMPTS},
+    members::MemberDocument,
+    store::{Expect, StoreError, keys},
+};
+
+/// How long after the first message of a burst its head is written.
+const DELAY: Duration = Duration::from_secs(1);
+/// How long the writes may take.
+const WITHIN: Duration = Duration::from_secs(5);
+/// Positions written at once.
+const AT_ONCE: usize = 8;
+
+/// What is to be written for one conversation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Burst {
+    /// The members' version it was made at.
+    pub(crate) members_version: u64,
+    /// The last message stored.
+    pub(crate) tail: Option<Tail>,
+    /// Whether the log's tail must be read: somebody else stored a message and may not have come to this.
+    pub(crate) look: bool,
+    /// The last change stored.
+    pub(crate) change_seq: u64,
+    /// How far those who sent have read.
+    pub(crate) positions: BTreeMap<UserId, u64>,
+}
+
+impl Burst {
+    /// Nothing yet.
+    pub(crate) fn of(members_version: u64) -> Self {
+        Self { members_version, ..Self::default() }
+    }
+
+    /// Sending a message reads everything before it, and itself.
+    pub(crate) fn reads(&mut self, user: &UserId, seq: u64) {
+        let position = self.positions.entry(user.clone()).or_default();
+        *position = seq.max(*position);
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.members_version = self.members_version.max(other.members_version);
+        self.look |= other.look;
+        self.change_seq = self.change_seq.max(other.change_seq);
+        if other.tail.as_ref().map(|tail| tail.seq) > self.tail.as_ref().map(|tail| tail.seq) {
+            self.tail = other.tail;
+        }
+        for (user, seq) in other.positions {
+            self.reads(&user, seq);
+        }
+    }
+}
+
+/// What is still to be written, by conversation. A conversation is here while a task waits for its second.
+#[derive(Debug, Default)]
+pub(crate) struct Bursts(Mutex<BTreeMap<ConversationId, Burst>>);
+
+impl Bursts {
+    /// Adds to what is to be written, and tells whether a task must be started.
+    fn add(&self, id: &ConversationId, burst: Burst) -> bool {
+        let mut bursts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let starts = !bursts.contains_key(id);
+        bursts.entry(id.clone()).or_default().merge(burst);
+        starts
+    }
+
+    fn take(&self, id: &ConversationId) -> Option<Burst> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
+    }
+}
+
+impl Worker {
+    /// Writes head and positions in a second, or at once when the worker drains.
+    pub(crate) fn note_burst(&self, id: &ConversationId, burst: Burst) {
+        if self.memory.bursts.add(id, burst) {
+            let (worker, id) = (self.clone(), id.clone());
+            self.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = worker.drains() => {}
+                    () = tokio::time::sleep(DELAY) => {}
+                }
+                if let Some(burst) = worker.memory.bursts.take(&id) {
+                    worker.write_burst(&id, burst).await;
+                }
+            });
+        }
+    }
+
+    async fn write_burst(&self, id: &ConversationId, burst: Burst) {
+        let request = Request::own(self.env.now(), WITHIN);
+        match self.write_head(&request, id, &burst).await {
+            Ok(head) => {
+                self.tell_conversation(id, burst.members_version, ConversationEvent::Head(head)).await
+            }
+            Err(refusal) => {
+                tracing::debug!(%refusal, "a head was not written; whoever reads the log repairs it")
+            }
+        }
+        let request = &request;
+        let positions = burst.positions.into_iter().map(|(user, seq)| async move {
+            if let Err(refusal) = self.move_position(request, id, &user, seq).await {
+                tracing::debug!(%refusal, "a read position was not moved");
+            }
+        });
+        stream::iter(positions).buffered(AT_ONCE).collect::<()>().await;
+    }
+
+    async fn write_head(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        burst: &Burst,
+    ) -> Result<Head, Refusal> {
+        let tail = if burst.look { self.tail(request, id).await? } else { burst.tail.clone() };
+        let document = self.raise_head(request, id, tail.as_ref(), burst.change_seq).await?;
+        Ok(Head {
+            conversation: id.clone(),
+            last_seq: document.last_seq,
+            change_seq: document.change_seq,
+            members_version: burst.members_version,
+        })
+    }
+
+    /// Raises the stored head to this tail and this change; it never falls.
+    pub(crate) async fn raise_head(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        tail: Option<&Tail>,
+        change_seq: u64,
+    ) -> Result<HeadDocument, Refusal> {
+        for attempt in 0..ATTEMPTS {
+            self.back_off(attempt).await;
+            let stored = self.load::<HeadDocument>(request, &keys::head(id)).await?;
+            let known = stored.as_ref().map(|stored| stored.document.clone()).unwrap_or_default();
+            let raised = known.clone().raised(tail, change_seq);
+            if raised == known {
+                return Ok(known);
+            }
+            request.in_time(&self.env)?;
+            let write = document::write(keys::head(id), &raised, document::expect(stored.as_ref()));
+            match self.store.put(write).await {
+                Ok(_) => return Ok(raised),
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(document::contended())
+    }
+
+    /// Moves a member's read position up to `seq`; it never falls. Answers the position held and whether it moved;
+    /// `None` where the user is no member.
+    pub(crate) async fn move_position(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        user: &UserId,
+        seq: u64,
+    ) -> Result<Option<Moved>, Refusal> {
+        let key = keys::member(id, user);
+        for attempt in 0..ATTEMPTS {
+            self.back_off(attempt).await;
+            let Some(stored) = self.load::<MemberDocument>(request, &key).await? else { return Ok(None) };
+            if !stored.document.holds() {
+                return Ok(None);
+            }
+            let before = stored.document.last_read_seq;
+            if before >= seq {
+                // Positions only rise, so no late attempt can undo this one: nothing need be written.
+                return Ok(Some(Moved { before, now: before }));
+            }
+            request.in_time(&self.env)?;
+            let document = MemberDocument { last_read_seq: seq, ..stored.document };
+            match self
+                .store
+                .put(document::write(key.clone(), &document, Expect::Version(stored.version)))
+                .await
+            {
+                Ok(_) => return Ok(Some(Moved { before, now: seq })),
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(document::contended())
+    }
+}
+
+/// A read position before and after a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) before: u64,
+    pub(crate) now: u64,
+}
+
+impl Moved {
+    pub(crate) fn moved(self) -> bool {
+        self.now > self.before
+    }
+}

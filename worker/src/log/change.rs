@@ -1,0 +1,163 @@
+//! Changes to messages: the second log of a conversation, with numbers of its own.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use simurgh_protocol::{ConversationId, MessageId, Raw, Refusal, envelope::LoggedChange, record::Message};
+
+use super::read::{self, Room};
+use crate::{
+    Request, Worker,
+    document::{self, CONCURRENCY},
+    store::{Expect, Item, Query, Write, keys},
+};
+
+/// Messages in `changes`, at most.
+const CHANGED_MESSAGES: usize = 100;
+/// Bytes of the messages in `changes`; at least one is sent.
+const CHANGED_BYTES: usize = 128 * 1024;
+/// What a cursor of this log begins with.
+const CURSOR: &str = "c";
+
+/// The document of a change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ChangeDocument {
+    /// The `seq` of the message that changed.
+    pub(crate) seq: u64,
+    /// The event that tells it.
+    pub(crate) event: String,
+    /// Its payload.
+    pub(crate) payload: Raw,
+}
+
+impl ChangeDocument {
+    /// The write that stores it at its place.
+    pub(crate) fn write(&self, id: &ConversationId, change_seq: u64) -> Write {
+        document::write(keys::change(id, change_seq), self, Expect::Absent)
+    }
+}
+
+/// Messages that changed, in their latest form, and where to go on from.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    /// In the order in which they changed first.
+    pub(crate) messages: Vec<Message>,
+    /// The last change that they show.
+    pub(crate) change_seq: u64,
+}
+
+/// The text of a position in the log of changes. Opaque to clients.
+pub(crate) fn cursor(change_seq: u64) -> String {
+    format!("{CURSOR}{change_seq}")
+}
+
+/// The position that a cursor names.
+///
+/// # Errors
+/// `validation_failed` where this service did not make it.
+pub(crate) fn position(cursor_text: &str) -> Result<u64, Refusal> {
+    let number = cursor_text.strip_prefix(CURSOR).and_then(|number| number.parse().ok());
+    let made = number.filter(|number| cursor(*number) == cursor_text && *number <= MessageId::MAX_SEQ);
+    made.ok_or_else(|| Refusal::invalid("since", "must be a change_cursor that was given"))
+}
+
+fn numbered(item: &Item) -> Result<(u64, ChangeDocument), Refusal> {
+    Ok((item.key.sk.parse().unwrap_or(0), document::read(item)?))
+}
+
+impl Worker {
+    /// The last change's number now; 0 while there is none.
+    pub(crate) async fn change_tail(&self, request: &Request, id: &ConversationId) -> Result<u64, Refusal> {
+        let query = Query { descending: true, limit: 1, ..keys::changes(id, 1, MessageId::MAX_SEQ) };
+        let page = self.query(request, query).await?;
+        Ok(page.items.first().and_then(|item| item.key.sk.parse().ok()).unwrap_or(0))
+    }
+
+    /// The changes after `after` up to `to`, in order, as many as there is room for.
+    pub(crate) async fn changes_after(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        after: u64,
+        to: u64,
+        room: Room,
+    ) -> Result<Vec<LoggedChange>, Refusal> {
+        if after >= to {
+            return Ok(Vec::new());
+        }
+        // One page holds more than an envelope takes.
+        let page = self.query(request, keys::changes(id, after + 1, to)).await?;
+        let changes = page.items.iter().map(numbered).collect::<Result<Vec<_>, _>>()?;
+        let logged = changes.into_iter().map(|(change_seq, ChangeDocument { event, payload, .. })| {
+            LoggedChange { change_seq, event, payload }
+        });
+        Ok(room.fill(logged, read::size))
+    }
+
+    /// The messages that changed after `after` up to `to`, each once, with their reactions. Where there are too many,
+    /// the position answered lies before `to`.
+    pub(crate) async fn changed_messages(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        after: u64,
+        to: u64,
+    ) -> Result<Changed, Refusal> {
+        if after >= to {
+            return Ok(Changed { messages: Vec::new(), change_seq: after.min(to) });
+        }
+        let page = self.query(request, keys::changes(id, after + 1, to)).await?;
+        let changes = page.items.iter().map(numbered).collect::<Result<Vec<_>, _>>()?;
+        let (firsts, reached) = group(after, changes.iter().map(|(number, change)| (*number, change.seq)));
+        let found =
+            firsts.clone().into_iter().map(|(_, seq)| async move { self.message_at(request, id, seq).await });
+        let found = stream::iter(found).buffered(CONCURRENCY).try_collect::<Vec<_>>().await?;
+        let found: Vec<Message> = found.into_iter().flatten().map(|message| message.shown(id)).collect();
+        let messages = self.with_reactions(request, id, found).await?;
+        let shown = Room { count: CHANGED_MESSAGES, bytes: CHANGED_BYTES }.fill(messages, read::size);
+        // What was left out is first met at its first change.
+        let left_out = firsts.get(shown.len()).map(|(first, _)| first - 1);
+        Ok(Changed { messages: shown, change_seq: left_out.unwrap_or(reached) })
+    }
+}
+
+/// The messages that changed with their first change's number, in that order; and the last change looked at, beyond
+/// which there may be messages that are not among them.
+fn group(after: u64, changes: impl IntoIterator<Item = (u64, u64)>) -> (Vec<(u64, u64)>, u64) {
+    let mut firsts: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut reached = after;
+    for (number, seq) in changes {
+        if !firsts.contains_key(&seq) && firsts.len() == CHANGED_MESSAGES {
+            break;
+        }
+        firsts.entry(seq).or_insert(number);
+        reached = number;
+    }
+    let mut firsts: Vec<(u64, u64)> = firsts.into_iter().map(|(seq, first)| (first, seq)).collect();
+    firsts.sort_unstable();
+    (firsts, reached)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_and_others_are_refused() {
+        assert_eq!(position(&cursor(0)), Ok(0));
+        assert_eq!(position(&cursor(77)), Ok(77));
+        for bad in ["", "c", "77", "c-1", "c07", "c+7", "c99999999999999", "x7", "c7 "] {
+            assert!(position(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn messages_that_changed_are_named_once_and_bounded() {
+        assert_eq!(group(4, [(5, 9), (6, 2), (7, 9)]), (vec![(5, 9), (6, 2)], 7));
+        assert_eq!(group(4, []), (Vec::new(), 4));
+        let many = (1..=200).map(|number| (number, number / 2));
+        let (firsts, reached) = group(0, many);
+        assert_eq!((firsts.len(), reached), (CHANGED_MESSAGES, 199));
+    }
+}

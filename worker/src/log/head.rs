@@ -1,0 +1,153 @@
+//! Heads: where logs end. Read from the log where it matters; stored once a second for lists.
+
+use futures_util::{StreamExt, TryStreamExt, future::try_join3, stream};
+use serde::{Deserialize, Serialize};
+use simurgh_protocol::{
+    ConversationId, Refusal, Timestamp, UserId,
+    envelope::{Head, Success},
+};
+
+use super::read::Tail;
+use crate::{
+    Request, Worker,
+    access::MembersDocument,
+    document::{self, CONCURRENCY},
+    store::{Consistency, keys},
+};
+
+/// Conversations in one request for heads, at most.
+const HEADS: usize = 100;
+
+/// The document of `head`: where the log stood, about a second ago.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadDocument {
+    /// The last message's `seq`; 0 while there is none.
+    pub last_seq: u64,
+    /// The key of the slot that holds it (`keys::slot`).
+    pub slot: u64,
+    /// Who sent it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender_id: Option<UserId>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
+    /// The last change's number; 0 while there is none.
+    pub change_seq: u64,
+}
+
+impl HeadDocument {
+    /// The head with this tail and this change, where they are later.
+    pub(crate) fn raised(self, tail: Option<&Tail>, change_seq: u64) -> Self {
+        let change_seq = change_seq.max(self.change_seq);
+        match tail.filter(|tail| tail.seq > self.last_seq) {
+            Some(tail) => Self {
+                last_seq: tail.seq,
+                slot: tail.slot,
+                sender_id: Some(tail.sender.clone()),
+                sent_at: Some(tail.sent_at),
+                change_seq,
+            },
+            None => Self { change_seq, ..self },
+        }
+    }
+}
+
+/// A conversation's logs as they are now.
+#[derive(Clone, Debug)]
+pub(crate) struct Ends {
+    /// The last message.
+    pub(crate) tail: Option<Tail>,
+    /// The last change's number.
+    pub(crate) change_seq: u64,
+}
+
+impl Ends {
+    /// The last message's `seq`; 0 while there is none.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.tail.as_ref().map_or(0, |tail| tail.seq)
+    }
+
+    /// As a head.
+    pub(crate) fn head(&self, conversation: &ConversationId, members_version: u64) -> Head {
+        Head {
+            conversation: conversation.clone(),
+            last_seq: self.last_seq(),
+            change_seq: self.change_seq,
+            members_version,
+        }
+    }
+}
+
+impl Worker {
+    /// Where both logs end now.
+    pub(crate) async fn ends(&self, request: &Request, id: &ConversationId) -> Result<Ends, Refusal> {
+        let ends = futures_util::future::try_join(self.tail(request, id), self.change_tail(request, id));
+        let (tail, change_seq) = ends.await?;
+        Ok(Ends { tail, change_seq })
+    }
+
+    /// The heads of conversations, from their logs. Conversations that do not exist are left out; stored heads that lag
+    /// are raised.
+    pub(crate) async fn heads(
+        &self,
+        request: &Request,
+        ids: Vec<ConversationId>,
+    ) -> Result<Success, Refusal> {
+        if ids.len() > HEADS {
+            return Err(Refusal::invalid("conversations", format!("must be at most {HEADS}")));
+        }
+        let heads = ids.into_iter().map(|id| async move { self.head(request, &id).await });
+        let heads: Vec<Option<(Head, Ends)>> =
+            stream::iter(heads).buffered(CONCURRENCY).try_collect().await?;
+        let heads: Vec<(Head, Ends)> = heads.into_iter().flatten().collect();
+        // Repairs serve lists, which may lag; that they fail is no reason not to answer.
+        if let Err(refusal) = self.repair(request, &heads).await {
+            tracing::debug!(%refusal, "stored heads were not repaired");
+        }
+        let heads: Vec<Head> = heads.into_iter().map(|(head, _)| head).collect();
+        Ok(Success::ok(&heads))
+    }
+
+    async fn head(&self, request: &Request, id: &ConversationId) -> Result<Option<(Head, Ends)>, Refusal> {
+        let key = keys::members(id);
+        let members = self.load::<MembersDocument>(request, &key);
+        let (members, tail, change_seq) =
+            try_join3(members, self.tail(request, id), self.change_tail(request, id)).await?;
+        let ends = Ends { tail, change_seq };
+        Ok(members.map(|members| (ends.head(id, members.version), ends)))
+    }
+
+    async fn repair(&self, request: &Request, heads: &[(Head, Ends)]) -> Result<(), Refusal> {
+        request.in_time(&self.env)?;
+        let wanted: Vec<_> = heads.iter().map(|(head, _)| keys::head(&head.conversation)).collect();
+        let mut stored = self.store.get_many(&wanted, Consistency::Strong).await?.into_iter().peekable();
+        for ((head, ends), key) in heads.iter().zip(&wanted) {
+            let known = match stored.next_if(|item| item.key == *key) {
+                Some(item) => document::read::<HeadDocument>(&item)?,
+                None => HeadDocument::default(),
+            };
+            if known.last_seq < head.last_seq || known.change_seq < head.change_seq {
+                self.raise_head(request, &head.conversation, ends.tail.as_ref(), ends.change_seq).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tail(seq: u64) -> Tail {
+        Tail { seq, slot: seq, sender: UserId::new("alice").unwrap(), sent_at: Timestamp::from_millis(seq) }
+    }
+
+    #[test]
+    fn a_head_rises_and_never_falls() {
+        let head = HeadDocument::default().raised(Some(&tail(5)), 2);
+        assert_eq!((head.last_seq, head.slot, head.change_seq), (5, 5, 2));
+        assert_eq!(head.clone().raised(Some(&tail(4)), 1), head);
+        assert_eq!(head.clone().raised(None, 3).change_seq, 3);
+        assert_eq!(head.raised(Some(&tail(6)), 0).change_seq, 2);
+    }
+}

@@ -1,0 +1,63 @@
+//! What gateways ask for: parts of the logs, and who is a member.
+
+use simurgh_protocol::{
+    ConversationId, Raw, Reason, Refusal, UserId,
+    envelope::{Logged, Membership, Range, Success},
+    limits,
+};
+
+use super::{
+    head::Ends,
+    read::{Room, size},
+};
+use crate::{Request, Worker, access::MembersDocument, store::keys};
+
+/// Bytes of an envelope that are not messages or changes.
+const SLACK: usize = 32 * 1024;
+/// Bytes of changes in a range; what messages leave free is theirs, too.
+const CHANGE_BYTES: usize = 128 * 1024;
+
+impl Worker {
+    /// The messages after `after_seq` and the changes after `after_change`, in order and without a gap, as many as an
+    /// envelope holds.
+    pub(crate) async fn range(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        after_seq: u64,
+        after_change: u64,
+    ) -> Result<Success, Refusal> {
+        let key = keys::members(id);
+        let members = self.load::<MembersDocument>(request, &key);
+        let (members, ends): (_, Ends) =
+            futures_util::future::try_join(members, self.ends(request, id)).await?;
+        let members =
+            members.ok_or_else(|| Refusal::new(Reason::NotFound, "there is no such conversation"))?;
+        let room = Room { count: usize::MAX, bytes: limits::ENVELOPE_BYTES - SLACK - CHANGE_BYTES };
+        let messages = self.messages_after(request, id, after_seq, ends.last_seq(), room).await?;
+        let messages: Vec<Logged> = messages
+            .into_iter()
+            .map(|message| Logged { seq: message.seq, payload: Raw::of(&message) })
+            .collect();
+        let taken: usize = messages.iter().map(size).sum();
+        // The first message fits always, even where it is larger than its share.
+        let bytes = (limits::ENVELOPE_BYTES - SLACK).saturating_sub(taken);
+        let room = Room { count: usize::MAX, bytes };
+        let changes = self.changes_after(request, id, after_change, ends.change_seq, room).await?;
+        Ok(Success::ok(&Range { head: ends.head(id, members.version), messages, changes }))
+    }
+
+    /// Which of these users are members.
+    pub(crate) async fn check_members(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        users: Vec<UserId>,
+    ) -> Result<Success, Refusal> {
+        let roster = self.roster(request, id).await?;
+        let members_version = roster.as_ref().map_or(0, |roster| roster.version);
+        let is_member = |user: &UserId| roster.as_ref().is_some_and(|roster| roster.members.contains(user));
+        let members = users.into_iter().filter(is_member).collect();
+        Ok(Success::ok(&Membership { members_version, members }))
+    }
+}

@@ -1,0 +1,179 @@
+//! A worker's life: it takes commands from the bus, says that it lives, and drains.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use simurgh_backplane::{BusError, Delivery, Subject, Subscription, subject};
+use simurgh_protocol::{
+    Refusal,
+    envelope::{self, Answer, Command, InvalidEnvelope, WorkerAlive},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::Worker;
+
+/// Commands under way at once; beyond it they are `unavailable` at once.
+const IN_FLIGHT: usize = 1_024;
+/// How often a worker says that it lives.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long after it said that it leaves a worker still takes commands: those that were sent before it was heard.
+const LINGER: Duration = Duration::from_millis(250);
+/// How long a worker may take to finish what it has: longer than any command's deadline.
+const DRAIN: Duration = Duration::from_secs(12);
+/// The latest deadline that is believed, lest a gateway's clock hold commands here for ever.
+const LATEST: Duration = Duration::from_secs(10);
+/// Between attempts to subscribe.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What a worker listens on: its own subject, and the one that it shares with all others.
+struct Inbox {
+    own: Subscription,
+    shared: Subscription,
+}
+
+impl Inbox {
+    /// The next command; `None` once the bus is closed.
+    async fn next(&mut self) -> Option<Delivery> {
+        tokio::select! {
+            biased;
+            delivery = self.own.next() => delivery,
+            delivery = self.shared.next() => delivery,
+        }
+    }
+}
+
+/// Serves commands as the worker `id` until `shutdown`; then says that it leaves, finishes what it has, and returns.
+pub async fn serve(worker: Worker, id: String, shutdown: CancellationToken) {
+    let room = Arc::new(Semaphore::new(IN_FLIGHT));
+    let mut alive = interval(HEARTBEAT);
+    alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while let Some(mut inbox) = subscribed(&worker, &id, &shutdown).await {
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {
+                    leave(&worker, &id, &room, inbox).await;
+                    break;
+                }
+                _ = alive.tick() => say_alive(&worker, &id, false).await,
+                delivery = inbox.next() => match delivery {
+                    Some(delivery) => accept(&worker, &room, delivery),
+                    None => break,
+                },
+            }
+        }
+        if shutdown.is_cancelled() {
+            break;
+        }
+        // The bus closed under us: not in a loop without a pause.
+        sleep(RETRY).await;
+    }
+    if timeout(DRAIN, worker.drain()).await.is_err() {
+        tracing::warn!("some commands did not end in time, and are cut off");
+    }
+    worker.stop();
+}
+
+/// Listens, as soon as the bus allows; `None` where the worker is to stop before.
+async fn subscribed(worker: &Worker, id: &str, shutdown: &CancellationToken) -> Option<Inbox> {
+    loop {
+        let subscribe = async {
+            let own = worker.bus.subscribe(&worker.subjects.worker(id), None).await?;
+            let shared = worker.bus.subscribe(&worker.subjects.any_worker(), Some(subject::WORKERS)).await?;
+            Ok::<Inbox, BusError>(Inbox { own, shared })
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return None,
+            subscribed = subscribe => match subscribed {
+                Ok(inbox) => return Some(inbox),
+                Err(error) => tracing::debug!(%error, "not listening for commands yet"),
+            },
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return None,
+            () = sleep(RETRY + worker.env.jitter(RETRY)) => {}
+        }
+    }
+}
+
+/// Says that the worker leaves, takes what was sent before that was heard, and listens no more.
+async fn leave(worker: &Worker, id: &str, room: &Arc<Semaphore>, mut inbox: Inbox) {
+    say_alive(worker, id, true).await;
+    let rest = async {
+        while let Some(delivery) = inbox.next().await {
+            accept(worker, room, delivery);
+        }
+    };
+    drop(timeout(LINGER, rest).await);
+}
+
+async fn say_alive(worker: &Worker, id: &str, leaving: bool) {
+    let alive = envelope::encode(&WorkerAlive { id: id.to_owned(), leaving });
+    let subject = worker.subjects.worker_heartbeats();
+    // Where the bus has no room, commands go before.
+    let sent = timeout(HEARTBEAT, worker.bus.publish(&subject, alive)).await;
+    if let Err(error) = sent.unwrap_or(Err(BusError::TimedOut)) {
+        tracing::debug!(%error, "a heartbeat was not sent");
+    }
+}
+
+/// Starts a command, or refuses it at once where too many are under way.
+fn accept(worker: &Worker, room: &Arc<Semaphore>, delivery: Delivery) {
+    let place = Arc::clone(room).try_acquire_owned();
+    let task = worker.clone();
+    worker.spawn(async move {
+        let Some(reply_to) = delivery.reply_to else { return };
+        let answer = match place {
+            Ok(place) => carry_out(&task, &delivery.payload, place).await,
+            Err(_) => Answer::Refused(Refusal::unavailable("this worker has too much to do")),
+        };
+        reply(&task, &reply_to, &answer).await;
+    });
+}
+
+/// Does a command. Whatever happens in it ends with it.
+async fn carry_out(worker: &Worker, payload: &[u8], place: OwnedSemaphorePermit) -> Answer {
+    let answer = match envelope::decode::<Command>(payload) {
+        Ok(mut command) => {
+            command.deadline = command.deadline.min(worker.env.now().plus(LATEST));
+            let id = command.id;
+            AssertUnwindSafe(Box::pin(worker.answer(command))).catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!(command = %id, "a command panicked");
+                Answer::Refused(Refusal::unavailable("the worker failed"))
+            })
+        }
+        Err(InvalidEnvelope::Version(version)) => {
+            tracing::warn!(version, "a gateway is newer than this worker: upgrade workers first");
+            Answer::Refused(Refusal::unavailable("this worker is too old for the gateway"))
+        }
+        Err(error) => {
+            tracing::error!(%error, "a command cannot be read");
+            Answer::Refused(Refusal::unavailable("the command cannot be read"))
+        }
+    };
+    drop(place);
+    answer
+}
+
+async fn reply(worker: &Worker, to: &Subject, answer: &Answer) {
+    let sent = match worker.bus.publish(to, envelope::encode(answer)).await {
+        Err(BusError::TooLarge(bytes)) => {
+            tracing::error!(bytes, "an answer is too large");
+            let refused = Answer::Refused(Refusal::unavailable("the answer is too large"));
+            worker.bus.publish(to, envelope::encode(&refused)).await
+        }
+        sent => sent,
+    };
+    if let Err(error) = sent {
+        tracing::debug!(%error, "an answer was not sent");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! DynamoDB: the store of production, and of the local stack by way of an engine that speaks its protocol.
+//!
+//! # Retries and time
+//!
+//! The SDK retries throttles, 5xx answers and broken connections; [`retry`] retries what only this store can judge.
+//! Both have a bound and jitter, and every call ends within [`CALL_TIMEOUT`], so that a command's deadline of 2.5 s
+//! holds. A try whose answer was lost may have written: the next one then conflicts with it.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::{
+    Client, operation::put_item::PutItemError, types::ReturnValuesOnConditionCheckFailure::AllOld,
+};
+use simurgh_env::Env;
+
+use self::retry::{Tries, Try};
+use super::{Consistency, Expect, Item, Key, Page, Query, Store, StoreError, Write, item};
+
+mod batch;
+mod client;
+mod codec;
+mod error;
+mod retry;
+pub mod schema;
+mod table;
+mod transact;
+
+/// How long a call may take, retries included.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where the table is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DynamoConfig {
+    /// The table's name.
+    pub table: String,
+    /// The address of a DynamoDB that is not AWS's, as `http://127.0.0.1:8000`.
+    ///
+    /// A plain `http` address gets credentials and region from the environment, or else made-up ones, and looks
+    /// nowhere else. Anything else goes by the default chain of AWS's SDKs.
+    pub endpoint: Option<String>,
+    /// Whether `ready` creates the table where it is missing.
+    pub create_table: bool,
+}
+
+/// A store in a table of DynamoDB.
+pub struct DynamoStore {
+    client: Client,
+    config: DynamoConfig,
+    env: Env,
+    /// Whether the table was found as it should be, once.
+    found: AtomicBool,
+}
+
+impl DynamoStore {
+    /// A store that is not connected yet: [`Store::ready`] tells whether it can serve.
+    pub async fn connect(config: DynamoConfig, env: Env) -> Self {
+        let client = Box::pin(client::connect(config.endpoint.as_deref())).await;
+        Self { client, config, env, found: AtomicBool::new(false) }
+    }
+
+    async fn try_put(&self, expect: Expect, item: &Item) -> Try<()> {
+        let condition = codec::condition(expect);
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.config.table)
+            .set_item(Some(codec::attributes(item)))
+            .condition_expression(condition.expression)
+            .set_expression_attribute_values(condition.values)
+            .return_values_on_condition_check_failure(AllOld)
+            .send()
+            .await;
+        let Err(error) = answer else { return Try::Done(Ok(())) };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                let there = failed.item().map(|there| codec::item(there.clone())).transpose();
+                Try::Done(there.and_then(|there| Err(StoreError::Conflict(there.map(Box::new)))))
+            }
+            // A transaction on the same item is under way. The SDK does not retry it.
+            Some(PutItemError::TransactionConflictException(_)) => Try::Again(error::of("PutItem", &error)),
+            _ => Try::Done(Err(error::of("PutItem", &error))),
+        }
+    }
+
+    /// Asks for an item that is never there: a store that answers can serve.
+    async fn probe(&self) -> Result<(), StoreError> {
+        let nowhere = Key { pk: "ready".to_owned(), sk: "ready".to_owned() };
+        self.get(&nowhere, Consistency::Eventual).await.map(|_| ())
+    }
+}
+
+/// `call`, or `Unavailable` once it has taken [`CALL_TIMEOUT`].
+async fn bounded<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let timed_out = |_| Err(StoreError::Unavailable(format!("no answer within {CALL_TIMEOUT:?}")));
+    tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(timed_out)
+}
+
+#[async_trait]
+impl Store for DynamoStore {
+    async fn get(&self, key: &Key, consistency: Consistency) -> Result<Option<Item>, StoreError> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.config.table)
+            .set_key(Some(codec::key_attributes(key)))
+            .consistent_read(consistency == Consistency::Strong);
+        let answer =
+            bounded(async { request.send().await.map_err(|error| error::of("GetItem", &error)) }).await?;
+        answer.item.map(codec::item).transpose()
+    }
+
+    async fn get_many(&self, keys: &[Key], consistency: Consistency) -> Result<Vec<Item>, StoreError> {
+        bounded(self.read_batches(keys, consistency)).await
+    }
+
+    async fn put(&self, write: Write) -> Result<Item, StoreError> {
+        let expect = write.expect;
+        let item = item::written(write);
+        item::check_size(&item)?;
+        let tries = async {
+            let mut tries = Tries::new(&self.env);
+            loop {
+                match self.try_put(expect, &item).await {
+                    Try::Done(result) => return result,
+                    Try::Again(error) => tries.after(error).await?,
+                }
+            }
+        };
+        bounded(tries).await?;
+        Ok(item)
+    }
+
+    async fn transact(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        bounded(self.write_all(writes)).await
+    }
+
+    async fn query(&self, query: Query) -> Result<Page, StoreError> {
+        if query.is_empty() {
+            return Ok(Page::default());
+        }
+        let request = self
+            .client
+            .query()
+            .table_name(&self.config.table)
+            .key_condition_expression(codec::RANGE)
+            .set_expression_attribute_values(Some(codec::range(&query)))
+            .scan_index_forward(!query.descending)
+            // Beyond the type's bounds there is no limit but the page's.
+            .set_limit(i32::try_from(query.limit).ok())
+            .consistent_read(query.consistency == Consistency::Strong);
+        let answer =
+            bounded(async { request.send().await.map_err(|error| error::of("Query", &error)) }).await?;
+        let items = answer.items.unwrap_or_default().into_iter().map(codec::item);
+        Ok(Page { items: items.collect::<Result<_, _>>()?, more: answer.last_evaluated_key.is_some() })
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        if self.found.load(Ordering::Relaxed) {
+            let answer = self.probe().await;
+            // It may have been deleted: the next call looks again.
+            self.found.store(answer.is_ok(), Ordering::Relaxed);
+            return answer;
+        }
+        Box::pin(table::ensure(&self.client, &self.config, &self.env)).await?;
+        self.found.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! The SDK's client: connections, credentials, retries.
+
+use std::time::Duration;
+
+use aws_config::{
+    BehaviorVersion, ConfigLoader,
+    environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider},
+    meta::{credentials::CredentialsProviderChain, region::RegionProviderChain},
+    retry::RetryConfig,
+    timeout::TimeoutConfig,
+};
+use aws_sdk_dynamodb::{Client, config::Credentials};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+
+/// Tries of one request, the first included.
+const ATTEMPTS: u32 = 4;
+/// The pause before the second try is drawn from zero to this; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Until the first byte of an answer: two tries fit into a call.
+const READ_TIMEOUT: Duration = Duration::from_millis(900);
+/// Connections idle for longer are closed, before DynamoDB closes them from its side.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+const IDLE_CONNECTIONS: usize = 256;
+
+/// A client that connects at its first request.
+pub(super) async fn connect(endpoint: Option<&str>) -> Client {
+    let http = Builder::new()
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_initial_backoff(FIRST_PAUSE)
+                .with_max_backoff(LONGEST_PAUSE),
+        )
+        .timeout_config(
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build(),
+        );
+    if let Some(endpoint) = endpoint {
+        loader = loader.endpoint_url(endpoint);
+        if endpoint.starts_with("http://") {
+            loader = local(loader);
+        }
+    }
+    Client::new(&loader.load().await)
+}
+
+/// The default chain asks for an instance's metadata over the network, for seconds where there is none. Engines on
+/// plain HTTP take any credentials; AWS's own service has no such address.
+fn local(loader: ConfigLoader) -> ConfigLoader {
+    let made_up = Credentials::new("test", "test", None, None, "simurgh");
+    let credentials =
+        CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
+            .or_else("MadeUp", made_up);
+    let region =
+        RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else("us-east-1");
+    loader.credentials_provider(credentials).region(region)
+}

@@ -1,0 +1,223 @@
+//! Keys of the table: the one place where they are built. `#` parts ids, which never hold it.
+//!
+//! | partition | sort key | document |
+//! | --- | --- | --- |
+//! | `c#{conversation}` | `meta` | what it is |
+//! | | `members` | the members' version and count: the item read for each send |
+//! | | `m#{user}` | a member: since when, read position; a tombstone when removed |
+//! | | `head` | where the log stood, for lists |
+//! | `l#{conversation}` | `{seq}` | a slot of the log: one or several messages |
+//! | `r#{conversation}` | `{seq}` | the reactions on a message |
+//! | `x#{conversation}` | `{change_seq}` | a change to a message |
+//! | `k#{conversation}#{sender}#{client_random}` | `claim` | a claim |
+//! | `d#{user}#{user}` | `direct` | the direct conversation of a pair |
+//! | `u#{user}` | `c#{conversation}` | membership, seen from the user |
+//! | | `k#{user}` | a contact |
+//! | | `f#{user}` | somebody whose contact this user is |
+//! | | `status` | the status last told, and when last seen |
+
+use simurgh_protocol::{ConversationId, UserId, record::ClientRandom};
+
+use super::{Consistency, Key, Query};
+
+/// Digits of a sequence number in a key: `MessageId::MAX_SEQ` has 13.
+const SEQ_DIGITS: usize = 13;
+
+fn key(pk: String, sk: impl Into<String>) -> Key {
+    Key { pk, sk: sk.into() }
+}
+
+fn conversation_pk(id: &ConversationId) -> String {
+    format!("c#{id}")
+}
+
+fn user_pk(id: &UserId) -> String {
+    format!("u#{id}")
+}
+
+/// A sequence number as a sort key.
+pub(crate) fn seq_sk(seq: u64) -> String {
+    format!("{seq:0SEQ_DIGITS$}")
+}
+
+/// What a conversation is.
+#[must_use]
+pub fn meta(id: &ConversationId) -> Key {
+    key(conversation_pk(id), "meta")
+}
+
+/// The version and count of a conversation's members.
+#[must_use]
+pub fn members(id: &ConversationId) -> Key {
+    key(conversation_pk(id), "members")
+}
+
+/// One member.
+#[must_use]
+pub fn member(id: &ConversationId, user: &UserId) -> Key {
+    key(conversation_pk(id), format!("m#{user}"))
+}
+
+/// All members of a conversation, tombstones included.
+#[must_use]
+pub fn all_members(id: &ConversationId) -> Query {
+    prefix(conversation_pk(id), "m#")
+}
+
+/// A conversation's head.
+#[must_use]
+pub fn head(id: &ConversationId) -> Key {
+    key(conversation_pk(id), "head")
+}
+
+/// The slot whose first message has this `seq`.
+#[must_use]
+pub fn slot(id: &ConversationId, seq: u64) -> Key {
+    key(format!("l#{id}"), seq_sk(seq))
+}
+
+/// Slots whose first message has a `seq` from `from` to `to`, both included.
+#[must_use]
+pub fn slots(id: &ConversationId, from: u64, to: u64) -> Query {
+    between(format!("l#{id}"), from, to)
+}
+
+/// The reactions on a message.
+#[must_use]
+pub fn reactions(id: &ConversationId, seq: u64) -> Key {
+    key(format!("r#{id}"), seq_sk(seq))
+}
+
+/// The reactions on messages from `from` to `to`, both included.
+#[must_use]
+pub fn reactions_between(id: &ConversationId, from: u64, to: u64) -> Query {
+    between(format!("r#{id}"), from, to)
+}
+
+/// One change.
+#[must_use]
+pub fn change(id: &ConversationId, change_seq: u64) -> Key {
+    key(format!("x#{id}"), seq_sk(change_seq))
+}
+
+/// Changes from `from` to `to`, both included.
+#[must_use]
+pub fn changes(id: &ConversationId, from: u64, to: u64) -> Query {
+    between(format!("x#{id}"), from, to)
+}
+
+/// The claim on a message.
+#[must_use]
+pub fn claim(id: &ConversationId, sender: &UserId, client_random: &ClientRandom) -> Key {
+    let name = match client_random {
+        ClientRandom::Number(number) => format!("n{number}"),
+        ClientRandom::Text(text) => format!("t{text}"),
+    };
+    key(format!("k#{id}#{sender}#{name}"), "claim")
+}
+
+/// The direct conversation of a pair, in either order.
+#[must_use]
+pub fn direct(one: &UserId, other: &UserId) -> Key {
+    let (first, second) = if one <= other { (one, other) } else { (other, one) };
+    key(format!("d#{first}#{second}"), "direct")
+}
+
+/// A membership, seen from the user.
+#[must_use]
+pub fn membership(user: &UserId, id: &ConversationId) -> Key {
+    key(user_pk(user), format!("c#{id}"))
+}
+
+/// All memberships of a user, tombstones included.
+#[must_use]
+pub fn memberships(user: &UserId) -> Query {
+    prefix(user_pk(user), "c#")
+}
+
+/// A contact of a user.
+#[must_use]
+pub fn contact(user: &UserId, contact: &UserId) -> Key {
+    key(user_pk(user), format!("k#{contact}"))
+}
+
+/// All contacts of a user, tombstones included.
+#[must_use]
+pub fn contacts(user: &UserId) -> Query {
+    prefix(user_pk(user), "k#")
+}
+
+/// Somebody (`follower`) whose contact `user` is.
+#[must_use]
+pub fn follower(user: &UserId, follower: &UserId) -> Key {
+    key(user_pk(user), format!("f#{follower}"))
+}
+
+/// All whose contact a user is, tombstones included.
+#[must_use]
+pub fn followers(user: &UserId) -> Query {
+    prefix(user_pk(user), "f#")
+}
+
+/// A user's status last told.
+#[must_use]
+pub fn status(user: &UserId) -> Key {
+    key(user_pk(user), "status")
+}
+
+/// The id that a sort key names behind its kind: the user of [`member`], [`contact`] and [`follower`], the conversation
+/// of [`membership`].
+#[must_use]
+pub fn named(key: &Key) -> Option<&str> {
+    key.sk.split_once('#').map(|(_, id)| id)
+}
+
+fn prefix(pk: String, prefix: &str) -> Query {
+    Query {
+        pk,
+        from: prefix.to_owned(),
+        to: format!("{prefix}~"),
+        descending: false,
+        limit: usize::MAX,
+        consistency: Consistency::Strong,
+    }
+}
+
+fn between(pk: String, from: u64, to: u64) -> Query {
+    Query {
+        pk,
+        from: seq_sk(from),
+        to: seq_sk(to),
+        descending: false,
+        limit: usize::MAX,
+        consistency: Consistency::Strong,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_sort_as_numbers() {
+        let id = ConversationId::new("c").unwrap();
+        assert!(slot(&id, 9).sk < slot(&id, 10).sk);
+        assert!(slot(&id, 1 << 39).sk < slot(&id, simurgh_protocol::MessageId::MAX_SEQ).sk);
+    }
+
+    #[test]
+    fn a_number_and_its_text_are_two_claims() {
+        let (id, sender) = (ConversationId::new("c").unwrap(), UserId::new("a").unwrap());
+        assert_ne!(
+            claim(&id, &sender, &ClientRandom::Number(5)),
+            claim(&id, &sender, &ClientRandom::Text("5".to_owned()))
+        );
+    }
+
+    #[test]
+    fn every_id_sorts_within_its_prefix() {
+        let (id, user) = (ConversationId::new("c").unwrap(), UserId::new("z|||").unwrap());
+        let (range, key) = (all_members(&id), member(&id, &user));
+        assert!(range.from <= key.sk && key.sk <= range.to);
+    }
+}
