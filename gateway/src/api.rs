@@ -7,7 +7,6 @@ use axum::{
     Router,
     routing::{get, post, put},
 };
-use http::StatusCode;
 
 use crate::{Shared, config::ServiceCalls};
 
@@ -60,7 +59,7 @@ fn router(context: Context) -> Router {
     let api = Router::new()
         .nest("/api/v1", calls)
         .fallback(|| async { Error::not_found() })
-        .method_not_allowed_fallback(|| async { (StatusCode::METHOD_NOT_ALLOWED, Error::not_found()) });
+        .method_not_allowed_fallback(|| async { Error::wrong_method() });
     cross::layered(api, &shared)
 }
 

@@ -61,9 +61,9 @@ impl Capacity {
                 limit.current
             }
         };
-        let files = files.and_then(|files| usize::try_from(files).ok());
-        let capacity = Self::of_files(files.unwrap_or(usize::MAX));
-        tracing::info!(open_files = ?files, sockets = capacity.sockets, "open files");
+        let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+        let capacity = Self::of_files(files);
+        tracing::info!(open_files = files, sockets = capacity.sockets, "room for sockets");
         capacity
     }
 }

@@ -3,13 +3,16 @@
 //! One task owns all of it. An entry is there while its user has any channel here, with a meta for each join of the
 //! user topic; it is rewritten on changes only. After a write a worker is told what changed for those who may see it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use serde_json::{Map, Value, json};
 use simurgh_backplane::{Bucket, BusError, subject};
 use simurgh_protocol::{
-    ConversationId, Raw, Topic, UserId,
+    ConversationId, Raw, Timestamp, Topic, UserId,
     envelope::{self, Call, ChosenStatus, GatewayEnvelope, PresenceMeta, Principal, UserPresence},
     record::Status,
 };
@@ -23,162 +26,29 @@ use crate::{
     topic::actor::{Command, GRACE},
 };
 
+mod entry;
+mod messages;
+mod shown;
+
+use entry::{Write, Written, write};
+pub use messages::{Message, Users};
+use shown::Shown;
+pub use shown::{diff, metas, shown};
+
 /// An entry is written at most so often.
 const PACE: Duration = Duration::from_millis(100);
 /// After a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
-/// Messages that wait for the task.
-const MESSAGES: usize = 4_096;
 /// Writes under way at once.
 const WRITES: usize = 256;
-
-/// What sockets say about their users.
-#[derive(Debug)]
-pub enum Message {
-    /// A channel is being joined; answered once the entry is written. `meta`: it is the user topic.
-    Join {
-        /// Whose.
-        user: UserId,
-        /// Which.
-        topic: Topic,
-        /// For the user topic: the connection's ref.
-        phx_ref: Option<String>,
-        /// Gets the status held, or why it failed.
-        done: oneshot::Sender<Result<Option<Status>, BusError>>,
-    },
-    /// A channel is gone, or its join came to nothing.
-    Leave {
-        /// Whose.
-        user: UserId,
-        /// Which.
-        topic: Topic,
-        /// For the user topic: the connection's ref.
-        phx_ref: Option<String>,
-        /// The socket dropped: the user may be back at once.
-        dropped: bool,
-    },
-    /// A status was chosen here; answered once it is written.
-    Choose {
-        /// Who.
-        user: UserId,
-        /// Which.
-        status: Status,
-        /// Gets nothing, or why it failed.
-        done: oneshot::Sender<Result<(), BusError>>,
-    },
-    /// A status was chosen on another gateway.
-    Chosen {
-        /// Who.
-        user: UserId,
-        /// Which, and when.
-        chosen: ChosenStatus,
-    },
-    /// Entries may be gone, or (`true`) this gateway has another name: write them again.
-    Again(bool),
-}
-
-/// The way to the task.
-#[derive(Clone, Debug)]
-pub struct Users(mpsc::Sender<Message>);
-
-impl Users {
-    /// The way, and the end that [`run`] reads.
-    #[must_use]
-    pub fn channel() -> (Self, mpsc::Receiver<Message>) {
-        let (sender, receiver) = mpsc::channel(MESSAGES);
-        (Self(sender), receiver)
-    }
-
-    /// Notes a channel; answers the status that the user chose, if any, once the entry is written.
-    ///
-    /// # Errors
-    /// Where the entry could not be written.
-    pub async fn join(
-        &self,
-        user: UserId,
-        topic: Topic,
-        phx_ref: Option<String>,
-    ) -> Result<Option<Status>, BusError> {
-        self.ask(|done| Message::Join { user, topic, phx_ref, done }).await
-    }
-
-    /// Notes that a status was chosen; everybody's entry follows.
-    ///
-    /// # Errors
-    /// Where the entry could not be written.
-    pub async fn choose(&self, user: UserId, status: Status) -> Result<(), BusError> {
-        self.ask(|done| Message::Choose { user, status, done }).await
-    }
-
-    /// Says something that has no answer.
-    pub async fn tell(&self, message: Message) {
-        let _ = self.0.send(message).await;
-    }
-
-    /// Everything is written again.
-    pub fn again(&self, renamed: bool) {
-        let _ = self.0.try_send(Message::Again(renamed));
-    }
-
-    async fn ask<T>(
-        &self,
-        message: impl FnOnce(oneshot::Sender<Result<T, BusError>>) -> Message,
-    ) -> Result<T, BusError> {
-        let gone = || BusError::Disconnected("the gateway is stopping".to_owned());
-        let (done, answer) = oneshot::channel();
-        self.0.send(message(done)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
-    }
-}
-
-/// A connection as others see it: the meta and the status beside it.
-pub type Shown = (PresenceMeta, Status);
-
-/// What others may see of an entry: nothing of an invisible user.
-#[must_use]
-pub fn shown(entry: &UserPresence) -> Vec<Shown> {
-    let status = entry.chosen.map_or(Status::Online, |chosen| chosen.status);
-    if status == Status::Offline {
-        return Vec::new();
-    }
-    entry.metas.iter().map(|meta| (meta.clone(), status)).collect()
-}
-
-/// A user's metas in Phoenix.Presence's form, with status.
-#[must_use]
-pub fn metas(shown: &[Shown]) -> Value {
-    let metas: Vec<Value> = shown
-        .iter()
-        .map(|(meta, status)| {
-            let mut value = json!({"phx_ref": meta.phx_ref, "status": status, "online_at": meta.online_at});
-            if let (Some(map), Some(previous)) = (value.as_object_mut(), &meta.phx_ref_prev) {
-                map.insert("phx_ref_prev".to_owned(), previous.as_str().into());
-            }
-            value
-        })
-        .collect();
-    json!({ "metas": metas })
-}
-
-/// `presence_diff` from what was shown to what is.
-#[must_use]
-pub fn diff(user: &UserId, before: &[Shown], after: &[Shown]) -> Value {
-    let lacking = |one: &[Shown], other: &[Shown]| -> Map<String, Value> {
-        let rest: Vec<Shown> = one
-            .iter()
-            .filter(|(meta, _)| !other.iter().any(|(known, _)| known.phx_ref == meta.phx_ref))
-            .cloned()
-            .collect();
-        if rest.is_empty() { Map::new() } else { Map::from_iter([(user.to_string(), metas(&rest))]) }
-    };
-    json!({"joins": lacking(after, before), "leaves": lacking(before, after)})
-}
 
 #[derive(Default)]
 struct User {
     /// Channels by topic, and how many sockets have each.
     topics: BTreeMap<Topic, usize>,
-    entry: Entry,
+    /// The connections by the ref they were joined with; a meta's own ref changes with the status.
+    connections: BTreeMap<String, PresenceMeta>,
+    chosen: Option<ChosenStatus>,
     departing: Vec<(Instant, String)>,
     /// What others were told.
     told: Vec<Shown>,
@@ -191,14 +61,26 @@ struct User {
     choosing: Vec<oneshot::Sender<Result<(), BusError>>>,
 }
 
-type Entry = UserPresence;
+impl User {
+    /// What is to be written.
+    fn write(&mut self) -> Write {
+        let mut metas: Vec<_> = self.connections.values().cloned().collect();
+        metas.sort_by_key(|meta| meta.online_at);
+        Write {
+            keep: !self.topics.is_empty() || !metas.is_empty(),
+            entry: UserPresence { chosen: self.chosen, metas },
+            known: self.known,
+            joining: std::mem::take(&mut self.joining),
+            choosing: std::mem::take(&mut self.choosing),
+        }
+    }
 
-struct Written {
-    user: UserId,
-    outcome: Result<Option<ChosenStatus>, BusError>,
-    joining: Vec<oneshot::Sender<Result<Option<Status>, BusError>>>,
-    choosing: Vec<oneshot::Sender<Result<(), BusError>>>,
-    shown: Vec<Shown>,
+    /// A new ref for each meta: a change of status is one meta gone and one come.
+    fn renew_refs(&mut self, shared: &Shared) {
+        for meta in self.connections.values_mut() {
+            meta.phx_ref_prev = Some(std::mem::replace(&mut meta.phx_ref, shared.env.short_id()));
+        }
+    }
 }
 
 struct Actor {
@@ -206,7 +88,7 @@ struct Actor {
     users: BTreeMap<UserId, User>,
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
     /// Users with something to write or to wait for.
-    pending: std::collections::BTreeSet<UserId>,
+    pending: BTreeSet<UserId>,
 }
 
 /// Runs until the gateway stops.
@@ -215,7 +97,7 @@ pub async fn run(shared: Arc<Shared>, mut messages: mpsc::Receiver<Message>) {
         shared: Arc::clone(&shared),
         users: BTreeMap::new(),
         writes: FuturesUnordered::new(),
-        pending: std::collections::BTreeSet::new(),
+        pending: BTreeSet::new(),
     };
     loop {
         let deadline = actor.start_writes();
@@ -238,7 +120,11 @@ impl Actor {
             Message::Join { user, topic, phx_ref, done } => self.join(user, topic, phx_ref, done),
             Message::Leave { user, topic, phx_ref, dropped } => self.leave(user, &topic, phx_ref, dropped),
             Message::Choose { user, status, done } => {
-                let chosen = ChosenStatus { status, at: self.shared.env.now() };
+                let state = self.users.entry(user.clone()).or_default();
+                // Later than the one held, also within one millisecond.
+                let held =
+                    state.chosen.map_or(Timestamp::default(), |held| held.at.plus(Duration::from_millis(1)));
+                let chosen = ChosenStatus { status, at: self.shared.env.now().max(held) };
                 self.choose(&user, chosen);
                 let state = self.users.entry(user.clone()).or_default();
                 state.dirty = true;
@@ -252,7 +138,7 @@ impl Actor {
                     state.dirty = true;
                     state.known = false;
                     if renamed {
-                        renew_refs(&self.shared, &mut state.entry);
+                        state.renew_refs(&self.shared);
                     }
                     self.pending.insert(user.clone());
                 }
@@ -272,18 +158,15 @@ impl Actor {
         if let Some(phx_ref) = phx_ref {
             // Back within the grace: the new connection takes the old one's place in one step.
             for (_, departed) in state.departing.drain(..) {
-                state.entry.metas.retain(|meta| meta.phx_ref != departed);
+                state.connections.remove(&departed);
             }
             let online_at = self.shared.env.now();
-            state.entry.metas.push(PresenceMeta {
-                user: user.clone(),
-                phx_ref,
-                phx_ref_prev: None,
-                online_at,
-            });
+            let meta =
+                PresenceMeta { user: user.clone(), phx_ref: phx_ref.clone(), phx_ref_prev: None, online_at };
+            state.connections.insert(phx_ref, meta);
             state.dirty = true;
         } else if state.known && !state.dirty && !state.writing {
-            let _ = done.send(Ok(state.entry.chosen.map(|chosen| chosen.status)));
+            let _ = done.send(Ok(state.chosen.map(|chosen| chosen.status)));
             return;
         }
         state.dirty = true;
@@ -302,7 +185,7 @@ impl Actor {
         match phx_ref {
             Some(phx_ref) if dropped => state.departing.push((self.shared.env.instant() + GRACE, phx_ref)),
             Some(phx_ref) => {
-                state.entry.metas.retain(|meta| meta.phx_ref != phx_ref);
+                state.connections.remove(&phx_ref);
                 state.dirty = true;
             }
             None => state.dirty |= state.topics.is_empty(),
@@ -313,14 +196,14 @@ impl Actor {
     /// The latest choice holds.
     fn choose(&mut self, user: &UserId, chosen: ChosenStatus) {
         let Some(state) = self.users.get_mut(user) else { return };
-        if state.entry.chosen.is_some_and(|held| held.at >= chosen.at) {
+        if state.chosen.is_some_and(|held| held.at >= chosen.at) {
             return;
         }
-        let before = state.entry.chosen.replace(chosen).map_or(Status::Online, |held| held.status);
+        let before = state.chosen.replace(chosen).map_or(Status::Online, |held| held.status);
         if before == chosen.status {
             return;
         }
-        renew_refs(&self.shared, &mut state.entry);
+        state.renew_refs(&self.shared);
         state.dirty = true;
         self.pending.insert(user.clone());
         let visible = chosen.status != Status::Offline;
@@ -335,7 +218,7 @@ impl Actor {
         for user in &self.pending {
             let Some(state) = self.users.get_mut(user) else { continue };
             for (_, phx_ref) in state.departing.extract_if(.., |(at, _)| *at <= now) {
-                state.entry.metas.retain(|meta| meta.phx_ref != phx_ref);
+                state.connections.remove(&phx_ref);
                 state.dirty = true;
             }
         }
@@ -365,11 +248,7 @@ impl Actor {
                 Some(at) if at > now => deadline = deadline.min(at),
                 _ if self.writes.len() < WRITES => {
                     (state.writing, state.dirty, state.not_before) = (true, false, Some(now + PACE));
-                    self.writes.push(Box::pin(write(
-                        Arc::clone(&self.shared),
-                        user.clone(),
-                        Write::of(state),
-                    )));
+                    self.writes.push(Box::pin(write(Arc::clone(&self.shared), user.clone(), state.write())));
                 }
                 _ => {}
             }
@@ -406,84 +285,19 @@ impl Actor {
                 Err(error)
             }
         };
-        if state.topics.is_empty() && state.entry.metas.is_empty() && !state.dirty {
+        if state.topics.is_empty() && state.connections.is_empty() && !state.dirty {
             self.users.remove(&user);
         }
         if let Some(chosen) = elsewhere {
             self.choose(&user, chosen);
         }
-        let held = self.users.get(&user).and_then(|state| state.entry.chosen).map(|chosen| chosen.status);
+        let held = self.users.get(&user).and_then(|state| state.chosen).map(|chosen| chosen.status);
         for done in joining {
             let _ = done.send(answer.clone().map(|()| held));
         }
         for done in choosing {
             let _ = done.send(answer.clone());
         }
-    }
-}
-
-/// What a write needs of a user's state.
-struct Write {
-    entry: Entry,
-    keep: bool,
-    known: bool,
-    joining: Vec<oneshot::Sender<Result<Option<Status>, BusError>>>,
-    choosing: Vec<oneshot::Sender<Result<(), BusError>>>,
-}
-
-impl Write {
-    fn of(state: &mut User) -> Self {
-        Self {
-            entry: state.entry.clone(),
-            keep: !state.topics.is_empty() || !state.entry.metas.is_empty(),
-            known: state.known,
-            joining: std::mem::take(&mut state.joining),
-            choosing: std::mem::take(&mut state.choosing),
-        }
-    }
-}
-
-async fn write(shared: Arc<Shared>, user: UserId, write: Write) -> Written {
-    let outcome = store(&shared, &user, &write).await;
-    let shown = shown(&write.entry);
-    Written { user, outcome, joining: write.joining, choosing: write.choosing, shown }
-}
-
-/// Writes the entry (or removes it), and answers a later choice found on another gateway.
-async fn store(shared: &Shared, user: &UserId, write: &Write) -> Result<Option<ChosenStatus>, BusError> {
-    let key = subject::user_key(user, &shared.leases.id());
-    if !write.keep {
-        if let Some(found) = shared.bus.get(Bucket::Presence, &key).await? {
-            match shared.bus.delete(Bucket::Presence, &key, found.revision).await {
-                Ok(()) | Err(BusError::Conflict) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        return Ok(None);
-    }
-    shared.bus.put(Bucket::Presence, &key, envelope::encode(&write.entry)).await?;
-    if write.known {
-        return Ok(None);
-    }
-    let entries = shared.bus.get_many(Bucket::Presence, &[subject::user_filter(user)]).await?;
-    let mut latest: Option<ChosenStatus> = None;
-    for entry in entries.iter().filter(|entry| entry.key != key) {
-        let gateway = entry.key.parts().pop().unwrap_or_default();
-        if let Ok(Entry { chosen: Some(chosen), metas }) = envelope::decode::<Entry>(&entry.value)
-            && !metas.is_empty()
-            && latest.is_none_or(|held| held.at < chosen.at)
-            && shared.leases.stands(&gateway).await
-        {
-            latest = Some(chosen);
-        }
-    }
-    Ok(latest)
-}
-
-/// A new ref for each meta: a change of status is one meta gone and one come.
-fn renew_refs(shared: &Shared, entry: &mut Entry) {
-    for meta in &mut entry.metas {
-        meta.phx_ref_prev = Some(std::mem::replace(&mut meta.phx_ref, shared.env.short_id()));
     }
 }
 

@@ -126,7 +126,7 @@ impl Worker {
             self.tell_conversation(id, roster.version, change).await;
         }
         // Also where nothing changed: an attempt before may have died before it told.
-        self.note_burst(id, Burst { change_seq, ..Burst::of(roster.version) });
+        self.note_burst(id, Burst { change_seq, look: true, ..Burst::of(roster.version) });
         Ok(react.reply())
     }
 

@@ -6,8 +6,11 @@
 //! # What the store promises
 //!
 //! - A write that answers `Ok` is durable. A write that answers [`StoreError::Unavailable`] may have happened.
+//! - Every call ends within 2 s ([`dynamo::CALL_TIMEOUT`]), retries included, but for `ready` until it has found the
+//!   table.
 //! - A write succeeds only on its [`Expect`]ation, judged in the same step as the write. On failure it answers with
-//!   the item that is there.
+//!   the item that is there. That may be the very item to be written: an earlier try of the call, whose answer was
+//!   lost, has put it there.
 //! - `transact` does all of its writes or none.
 //! - Reads are consistent: they see every write that answered before they began, unless asked to be eventual.
 

@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
 use serde_json::Value;
 use simurgh_protocol::{Reason, Refusal};
 
@@ -23,11 +24,24 @@ impl Error {
         Self(Refusal::new(Reason::NotFound, "no such call"))
     }
 
+    /// The path has other methods.
+    #[must_use]
+    pub fn wrong_method() -> Response {
+        let mut response = Self(Refusal::new(Reason::NotFound, "no such method here")).into_response();
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response
+    }
+
     /// 503; a new attempt may succeed after `wait`.
     #[must_use]
     pub fn unavailable(message: &str, wait: Duration) -> Self {
         Self(Refusal::unavailable(message).with("retry_after", whole_seconds(wait)))
     }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a Refusal,
 }
 
 impl From<Refusal> for Error {
@@ -43,7 +57,7 @@ impl IntoResponse for Error {
         let status =
             StatusCode::from_u16(refusal.reason.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after = refusal.details.get("retry_after").and_then(Value::as_u64).unwrap_or(1);
-        let mut response = (status, Json(serde_json::json!({ "error": refusal }))).into_response();
+        let mut response = (status, Json(Body { error: &refusal })).into_response();
         let headers = response.headers_mut();
         match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {

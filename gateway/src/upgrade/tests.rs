@@ -1,5 +1,5 @@
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::testing::{self, Heard, Served, exchange};
@@ -32,6 +32,31 @@ async fn a_good_request_becomes_a_socket() {
     let heard = ask(&served, &target.replace("/websocket", "/websocket/"), &others).await;
     assert_eq!((heard.status, heard.header("sec-websocket-protocol")), (101, None));
     assert_eq!(heard.header("sec-websocket-extensions"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_comes_with_the_request_is_not_lost() {
+    let served = Served::new(&[]).await;
+    let mut stream = served.connect().await;
+    let mut early =
+        format!("GET {} HTTP/1.1\n{UPGRADE}\n", alices(&served, "")).replace('\n', "\r\n").into_bytes();
+    // A ping that says "hi", masked with zeros, and what answers it.
+    early.extend_from_slice(b"\x89\x82\0\0\0\0hi");
+    stream.write_all(&early).await.unwrap();
+    let pong = b"\x8a\x02hi";
+    let mut answer = Vec::new();
+    while !answer.ends_with(pong) {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{answer:?}");
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_room_for_the_longest_token_in_base64() {
+    let served = Served::new(&[]).await;
+    let encoded = "x".repeat(auth::MAX_TOKEN_BYTES / 3 * 4);
+    let headers = format!("{UPGRADE}sec-websocket-protocol: phoenix, base64url.bearer.phx.{encoded}\n");
+    assert_eq!(ask(&served, "/socket/websocket", &headers).await.status, 403);
 }
 
 #[tokio::test(start_paused = true)]

@@ -133,7 +133,7 @@ impl NatsBus {
     /// The keys of a bucket, while connected.
     fn keys(&self, bucket: Bucket) -> Result<Keys<'_>, BusError> {
         self.status.require()?;
-        Ok(Keys { requests: &self.requests, subjects: self.subjects(bucket) })
+        Ok(Keys { requests: &self.requests, jetstream: &self.jetstream, subjects: self.subjects(bucket) })
     }
 
     fn subjects(&self, bucket: Bucket) -> &BucketSubjects {

@@ -20,7 +20,7 @@ fn read(path: &str) -> String {
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["metadata", "--format-version", "1", "--locked"])
         .current_dir(root())
         .output()
         .unwrap();
@@ -34,7 +34,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 /// What each package of the workspace depends on itself, but for what only its tests or its build need.
 fn direct(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
-    let members: BTreeSet<_> = metadata["workspace_members"].as_array().unwrap().iter().collect();
+    let members = metadata["workspace_members"].as_array().unwrap();
     let packages = metadata["packages"].as_array().unwrap().iter();
     packages
         .filter(|package| members.contains(&package["id"]))
@@ -226,8 +226,8 @@ fn settings(text: &str) -> BTreeSet<&str> {
 #[test]
 fn the_readme_lists_exactly_the_settings_that_exist() {
     let helps = [
-        simurgh_service::config::help::<simurgh_gateway::Config>(),
-        simurgh_service::config::help::<simurgh_worker::Config>(),
+        simurgh_service::config::help::<simurgh_gateway::config::Config>(),
+        simurgh_service::config::help::<simurgh_worker::config::Config>(),
         simurgh_service::config::help::<simurgh_localstack::Config>(),
     ];
     let exist: BTreeSet<_> = helps.iter().flat_map(|help| settings(help)).collect();

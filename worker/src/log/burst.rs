@@ -37,7 +37,7 @@ pub(crate) struct Burst {
     pub(crate) members_version: u64,
     /// The last message stored.
     pub(crate) tail: Option<Tail>,
-    /// Whether the log's tail must be read: somebody else stored a message and may not have come to this.
+    /// Whether the log's tail must be read: somebody else stored the last message and may not have come to this.
     pub(crate) look: bool,
     /// The last change stored.
     pub(crate) change_seq: u64,

@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::{
 use simurgh_env::Env;
 
 use self::retry::{Tries, Try};
-use super::{Consistency, Expect, Item, Key, Page, Query, Store, StoreError, Write, item};
+use super::{Consistency, Expect, Item, Key, Page, Query, Store, StoreError, Write, item, keys};
 
 mod batch;
 mod client;
@@ -51,6 +51,7 @@ pub struct DynamoStore {
     client: Client,
     config: DynamoConfig,
     env: Env,
+    call_timeout: Duration,
     /// Whether the table was found as it should be, once.
     found: AtomicBool,
 }
@@ -58,8 +59,19 @@ pub struct DynamoStore {
 impl DynamoStore {
     /// A store that is not connected yet: [`Store::ready`] tells whether it can serve.
     pub async fn connect(config: DynamoConfig, env: Env) -> Self {
-        let client = Box::pin(client::connect(config.endpoint.as_deref())).await;
-        Self { client, config, env, found: AtomicBool::new(false) }
+        Self::connect_within(config, env, CALL_TIMEOUT).await
+    }
+
+    /// As [`connect`](Self::connect), for calls that may take `call_timeout`: for tests on machines that are busy.
+    pub async fn connect_within(config: DynamoConfig, env: Env, call_timeout: Duration) -> Self {
+        let client = Box::pin(client::connect(config.endpoint.as_deref(), call_timeout)).await;
+        Self { client, config, env, call_timeout, found: AtomicBool::new(false) }
+    }
+
+    /// `call`, or `Unavailable` once it has taken its time.
+    async fn bounded<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let timed_out = |_| Err(StoreError::Unavailable(format!("no answer within {:?}", self.call_timeout)));
+        tokio::time::timeout(self.call_timeout, call).await.unwrap_or_else(timed_out)
     }
 
     async fn try_put(&self, expect: Expect, item: &Item) -> Try<()> {
@@ -88,15 +100,8 @@ impl DynamoStore {
 
     /// Asks for an item that is never there: a store that answers can serve.
     async fn probe(&self) -> Result<(), StoreError> {
-        let nowhere = Key { pk: "ready".to_owned(), sk: "ready".to_owned() };
-        self.get(&nowhere, Consistency::Eventual).await.map(|_| ())
+        self.get(&keys::nowhere(), Consistency::Eventual).await.map(|_| ())
     }
-}
-
-/// `call`, or `Unavailable` once it has taken [`CALL_TIMEOUT`].
-async fn bounded<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let timed_out = |_| Err(StoreError::Unavailable(format!("no answer within {CALL_TIMEOUT:?}")));
-    tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(timed_out)
 }
 
 #[async_trait]
@@ -108,13 +113,14 @@ impl Store for DynamoStore {
             .table_name(&self.config.table)
             .set_key(Some(codec::key_attributes(key)))
             .consistent_read(consistency == Consistency::Strong);
-        let answer =
-            bounded(async { request.send().await.map_err(|error| error::of("GetItem", &error)) }).await?;
+        let answer = self
+            .bounded(async { request.send().await.map_err(|error| error::of("GetItem", &error)) })
+            .await?;
         answer.item.map(codec::item).transpose()
     }
 
     async fn get_many(&self, keys: &[Key], consistency: Consistency) -> Result<Vec<Item>, StoreError> {
-        bounded(self.read_batches(keys, consistency)).await
+        self.bounded(self.read_batches(keys, consistency)).await
     }
 
     async fn put(&self, write: Write) -> Result<Item, StoreError> {
@@ -130,12 +136,12 @@ impl Store for DynamoStore {
                 }
             }
         };
-        bounded(tries).await?;
+        self.bounded(tries).await?;
         Ok(item)
     }
 
     async fn transact(&self, writes: Vec<Write>) -> Result<(), StoreError> {
-        bounded(self.write_all(writes)).await
+        self.bounded(self.write_all(writes)).await
     }
 
     async fn query(&self, query: Query) -> Result<Page, StoreError> {
@@ -153,7 +159,7 @@ impl Store for DynamoStore {
             .set_limit(i32::try_from(query.limit).ok())
             .consistent_read(query.consistency == Consistency::Strong);
         let answer =
-            bounded(async { request.send().await.map_err(|error| error::of("Query", &error)) }).await?;
+            self.bounded(async { request.send().await.map_err(|error| error::of("Query", &error)) }).await?;
         let items = answer.items.unwrap_or_default().into_iter().map(codec::item);
         Ok(Page { items: items.collect::<Result<_, _>>()?, more: answer.last_evaluated_key.is_some() })
     }

@@ -172,6 +172,12 @@ pub fn named(key: &Key) -> Option<&str> {
     key.sk.split_once('#').map(|(_, id)| id)
 }
 
+/// Where nothing ever is: to see whether the store answers.
+#[must_use]
+pub(super) fn nowhere() -> Key {
+    key("ready".to_owned(), "ready")
+}
+
 fn prefix(pk: String, prefix: &str) -> Query {
     Query {
         pk,

@@ -27,9 +27,7 @@ pub(super) fn subscribe(error: SubscribeError) -> BusError {
 /// A write that the stream refused.
 pub(super) fn write(error: &Error) -> BusError {
     match error.error_code() {
-        ErrorCode::STREAM_WRONG_LAST_SEQUENCE | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT => {
-            BusError::Conflict
-        }
+        ErrorCode::STREAM_WRONG_LAST_SEQUENCE => BusError::Conflict,
         _ => BusError::Disconnected(error.to_string()),
     }
 }

@@ -19,7 +19,7 @@ use async_nats::{
         context::CreateStreamErrorKind,
         publish::PublishAck,
         response::Response,
-        stream::{Config, DiscardPolicy, StorageType},
+        stream::{Config, DiscardPolicy, LastRawMessageErrorKind, StorageType},
     },
 };
 use bytes::Bytes;
@@ -38,16 +38,20 @@ const MARKER_LIFETIME: &str = "1s";
 const KV_OPERATION: &str = "KV-Operation";
 
 /// How often a key is tried to be created, when what stood in the way is a marker or is gone already.
-const CREATE_ATTEMPTS: u32 = 5;
+const CREATE_ATTEMPTS: usize = 3;
 
-/// The wait for a replica that lags, before the second attempt to create a key; twice that before the third, and so on.
-const REPLICA_LAG: Duration = Duration::from_millis(10);
+/// How often a write is sent while the server answers that another one is in process.
+const WRITE_ATTEMPTS: u32 = 10;
 
-/// What a direct get found.
-pub(super) enum Found {
-    Value(Entry),
+/// The wait after the first such answer; twice that after the second, and so on (275 ms in all).
+const IN_PROCESS_WAIT: Duration = Duration::from_millis(5);
+
+/// What the leader of a stream has of a key.
+enum Latest {
+    Nothing,
     /// The marker of a removed key, with its revision.
     Marker(u64),
+    Value,
 }
 
 /// The stream of a bucket.
@@ -90,15 +94,19 @@ pub(super) async fn ensure(jetstream: &Context, config: Config) -> Result<(), Bu
 /// Reads and writes single keys of one bucket.
 pub(super) struct Keys<'a> {
     pub(super) requests: &'a Requests,
+    pub(super) jetstream: &'a Context,
     pub(super) subjects: &'a BucketSubjects,
 }
 
 impl Keys<'_> {
+    /// Asks whichever replica answers.
     pub(super) async fn get(&self, key: &Key) -> Result<Option<Entry>, BusError> {
-        Ok(match self.find(key).await? {
-            Some(Found::Value(entry)) => Some(entry),
-            Some(Found::Marker(_)) | None => None,
-        })
+        let message = self.send(self.subjects.get(key), HeaderMap::new(), Bytes::new()).await?;
+        match message.status {
+            None => found(&message, self.subjects),
+            Some(StatusCode::NOT_FOUND) => Ok(None),
+            Some(_) => Err(refused(&message)),
+        }
     }
 
     pub(super) async fn put(&self, key: &Key, value: Bytes) -> Result<u64, BusError> {
@@ -126,44 +134,53 @@ impl Keys<'_> {
     /// Writes a key that is not there. A marker counts as nothing, but has a revision that the write must name.
     async fn create(&self, key: &Key, value: Bytes) -> Result<u64, BusError> {
         let mut revision = 0;
-        for attempt in 1..=CREATE_ATTEMPTS {
+        for _ in 0..CREATE_ATTEMPTS {
             match self.write(key, value.clone(), expect(revision)).await {
                 Err(BusError::Conflict) => {}
                 done => return done,
             }
-            revision = match self.find(key).await? {
-                Some(Found::Value(_)) => break,
-                Some(Found::Marker(marker)) => marker,
-                // The marker has lapsed since, or is not yet on the replica that was asked.
-                None => {
-                    sleep(REPLICA_LAG * attempt).await;
-                    0
-                }
+            revision = match self.latest(key).await? {
+                Latest::Value => break,
+                Latest::Marker(marker) => marker,
+                Latest::Nothing => 0,
             };
         }
         Err(BusError::Conflict)
     }
 
+    /// Asks the stream's leader: a replica that lags could still have the value that a marker has replaced.
+    async fn latest(&self, key: &Key) -> Result<Latest, BusError> {
+        let stream = self.jetstream.get_stream_no_info(self.subjects.stream()).await;
+        let stream = stream.map_err(|reason| BusError::Disconnected(reason.to_string()))?;
+        match stream.get_last_raw_message_by_subject(&self.subjects.of(key.as_str())).await {
+            Ok(message) if is_marker(&message.headers) => Ok(Latest::Marker(message.sequence)),
+            Ok(_) => Ok(Latest::Value),
+            Err(reason) if reason.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(Latest::Nothing),
+            Err(reason) => Err(BusError::Disconnected(reason.to_string())),
+        }
+    }
+
+    /// Writes, and again while the leader of a replicated stream answers that a conditional write to this key is in
+    /// process. It answers so without a comparison, and also for a moment after it has acknowledged that other write
+    /// (nats-server clears its mark after the acknowledgement): this answer decides nothing.
     async fn write(&self, key: &Key, value: Bytes, headers: HeaderMap) -> Result<u64, BusError> {
         if value.len() > MAX_VALUE_BYTES {
             return Err(BusError::TooLarge(value.len()));
         }
-        let subject = self.subjects.of(key.as_str());
-        let ack = self.send(subject, headers, value).await?;
-        match serde_json::from_slice(&ack.payload) {
-            Ok(Response::Ok(PublishAck { sequence, .. })) => Ok(sequence),
-            Ok(Response::Err { error }) => Err(error::write(&error)),
-            Err(unreadable) => Err(BusError::Disconnected(unreadable.to_string())),
+        for attempt in 1..=WRITE_ATTEMPTS {
+            let ack = self.send(self.subjects.of(key.as_str()), headers.clone(), value.clone()).await?;
+            match serde_json::from_slice(&ack.payload) {
+                Ok(Response::Ok(PublishAck { sequence, .. })) => return Ok(sequence),
+                Ok(Response::Err { error })
+                    if error.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT =>
+                {
+                    sleep(IN_PROCESS_WAIT * attempt).await;
+                }
+                Ok(Response::Err { error }) => return Err(error::write(&error)),
+                Err(unreadable) => return Err(BusError::Disconnected(unreadable.to_string())),
+            }
         }
-    }
-
-    async fn find(&self, key: &Key) -> Result<Option<Found>, BusError> {
-        let message = self.send(self.subjects.get(key), HeaderMap::new(), Bytes::new()).await?;
-        match message.status {
-            None => found(&message, self.subjects).map(Some),
-            Some(StatusCode::NOT_FOUND) => Ok(None),
-            Some(_) => Err(refused(&message)),
-        }
+        Err(BusError::Disconnected("another write to the key does not end".into()))
     }
 
     async fn send(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<Message, BusError> {
@@ -178,18 +195,22 @@ fn expect(revision: u64) -> HeaderMap {
     headers
 }
 
-/// Reads a stored message as a direct get answers with it.
-pub(super) fn found(message: &Message, subjects: &BucketSubjects) -> Result<Found, BusError> {
-    let header = |name| message.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str);
-    let revision = number(message, NATS_SEQUENCE.as_ref());
-    let key = header(NATS_SUBJECT.as_ref()).and_then(|subject| subjects.key(subject));
-    match (revision, key, header(KV_OPERATION)) {
-        (Some(revision), Some(_), Some("DEL" | "PURGE")) => Ok(Found::Marker(revision)),
-        (Some(revision), Some(key), _) => {
-            Ok(Found::Value(Entry { key, value: message.payload.clone(), revision }))
-        }
-        _ => Err(BusError::Disconnected("a direct get without sequence or subject".into())),
+/// Reads a stored message as a direct get answers with it; `None` for a marker.
+pub(super) fn found(message: &Message, subjects: &BucketSubjects) -> Result<Option<Entry>, BusError> {
+    let unreadable = || BusError::Disconnected("a direct get without sequence or subject".into());
+    let headers = message.headers.as_ref().ok_or_else(unreadable)?;
+    if is_marker(headers) {
+        return Ok(None);
     }
+    let subject = headers.get(NATS_SUBJECT).ok_or_else(unreadable)?;
+    let key = subjects.key(subject.as_str()).ok_or_else(unreadable)?;
+    let revision = number(message, NATS_SEQUENCE.as_ref()).ok_or_else(unreadable)?;
+    Ok(Some(Entry { key, value: message.payload.clone(), revision }))
+}
+
+/// Whether this is what a removal left.
+fn is_marker(headers: &HeaderMap) -> bool {
+    headers.get(KV_OPERATION).is_some_and(|operation| matches!(operation.as_str(), "DEL" | "PURGE"))
 }
 
 /// A number in a header.

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::{
     error,
-    keys::{Found, JETSTREAM_WAIT, found, number, refused},
+    keys::{JETSTREAM_WAIT, found, number, refused},
     requests::Requests,
 };
 use crate::{BusError, Entry, Filter, Key, SUBSCRIPTION_CAPACITY, subject::BucketSubjects};
@@ -134,7 +134,7 @@ impl<'a> Pages<'a> {
                 return Ok(End::Torn);
             }
             last = number(&message, NATS_SEQUENCE.as_ref()).unwrap_or(last);
-            if let Found::Value(entry) = found(&message, self.subjects)? {
+            if let Some(entry) = found(&message, self.subjects)? {
                 self.entries.insert(entry.key.clone(), entry);
             }
         }

@@ -10,7 +10,7 @@ use std::{
 
 use simurgh_worker::store::{Store, contract};
 
-use super::{connect, first};
+use super::connect;
 
 /// DynamoDB Local as a process, ended with this value.
 struct DynamoDbLocal {
@@ -39,24 +39,19 @@ impl DynamoDbLocal {
         Self { process, endpoint: format!("http://127.0.0.1:{port}"), _folder: folder }
     }
 
-    /// The store on it, once it serves and its code is warm: the first calls take a new JVM longer than a store waits.
+    /// The store on it, once it serves.
     async fn store(&mut self) -> impl Store {
         let store = connect(&self.endpoint).await;
-        let warm = async {
+        let serves = async {
             while let Err(error) = store.ready().await {
                 let ended = self.process.try_wait().unwrap();
                 assert!(ended.is_none(), "DynamoDB Local ended ({ended:?}) while it started: {error}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            for number in 0..20 {
-                let _ = store.put(first(&format!("warm {number}"))).await;
-                let _ = store.put(first(&format!("warm {number}"))).await;
-                let _ = store.transact(vec![first(&format!("warm {number}"))]).await;
-            }
         };
-        tokio::time::timeout(Duration::from_secs(60), warm)
+        tokio::time::timeout(Duration::from_secs(60), serves)
             .await
-            .expect("DynamoDB Local serves within a minute");
+            .expect("DynamoDB Local serves in a minute");
         store
     }
 }

@@ -4,17 +4,22 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Bytes, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use simurgh_worker::store::{Consistency, Store, StoreError};
+use simurgh_env::Env;
+use simurgh_worker::store::{
+    Consistency, Store, StoreError,
+    dynamo::{CALL_TIMEOUT, DynamoStore},
+};
 use tokio::net::TcpListener;
 
-use super::{connect, first, key};
+use super::{config, connect, first, key};
 
 /// The answers still to be given, each a status and a body, and the requests that came.
 #[derive(Default)]
@@ -30,7 +35,7 @@ struct Player {
 }
 
 impl Player {
-    async fn start<const N: usize>(answers: [(u16, Value); N]) -> Self {
+    async fn start(answers: Vec<(u16, Value)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let script = Script { answers: answers.into(), requests: Vec::new() };
@@ -81,31 +86,40 @@ fn stored(sk: &str) -> Value {
 #[tokio::test]
 async fn a_throttled_write_is_tried_again() {
     let throttle = error("ProvisionedThroughputExceededException");
-    let player = Player::start([throttle.clone(), throttle, (500, json!({}))]).await;
+    let player = Player::start(vec![throttle.clone(), throttle, (500, json!({}))]).await;
     connect(&player.endpoint).await.put(first("a")).await.unwrap();
     assert_eq!(player.requests().len(), 4);
 }
 
 #[tokio::test]
 async fn a_store_that_throttles_on_is_unavailable_and_says_why() {
-    let player = Player::start([(); 99].map(|()| error("ThrottlingException"))).await;
-    let began = Instant::now();
+    let player = Player::start(vec![error("ThrottlingException"); 99]).await;
     let error = connect(&player.endpoint).await.put(first("a")).await.unwrap_err();
     assert_eq!(error, StoreError::Unavailable("PutItem: ThrottlingException: for a test".to_owned()));
     assert_eq!(player.requests().len(), 4);
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_store_in_distress_is_not_asked_four_times_for_everything() {
+    let player = Player::start(vec![error("ThrottlingException"); 999]).await;
+    let (store, key) = (connect(&player.endpoint).await, key("a"));
+    let calls = join_all((0..100).map(|_| store.get(&key, Consistency::Strong))).await;
+    assert!(calls.iter().all(Result::is_err));
+    let requests = player.requests().len();
+    // The calls themselves and the quota's 100 retries, and what flows into it meanwhile.
+    assert!((150..350).contains(&requests), "{requests} requests for 100 calls");
 }
 
 #[tokio::test]
 async fn a_write_that_meets_a_transaction_is_tried_again() {
-    let player = Player::start([error("TransactionConflictException")]).await;
+    let player = Player::start(vec![error("TransactionConflictException")]).await;
     connect(&player.endpoint).await.put(first("a")).await.unwrap();
     assert_eq!(player.requests().len(), 2);
 }
 
 #[tokio::test]
 async fn a_transaction_that_meets_another_is_tried_again_as_the_same() {
-    let answers = [
+    let answers = vec![
         cancelled(&["None", "TransactionConflict"]),
         cancelled(&["ConditionalCheckFailed", "ThrottlingError"]),
     ];
@@ -119,7 +133,7 @@ async fn a_transaction_that_meets_another_is_tried_again_as_the_same() {
 
 #[tokio::test]
 async fn a_transaction_whose_conditions_failed_is_not_tried_again() {
-    let player = Player::start([cancelled(&["None", "ConditionalCheckFailed"])]).await;
+    let player = Player::start(vec![cancelled(&["None", "ConditionalCheckFailed"])]).await;
     let result = connect(&player.endpoint).await.transact(vec![first("a"), first("b")]).await;
     assert_eq!(result, Err(StoreError::Conflict(None)));
     assert_eq!(player.requests().len(), 1);
@@ -127,7 +141,7 @@ async fn a_transaction_whose_conditions_failed_is_not_tried_again() {
 
 #[tokio::test]
 async fn a_transaction_that_always_meets_others_is_unavailable() {
-    let player = Player::start([(); 99].map(|()| cancelled(&["TransactionConflict"]))).await;
+    let player = Player::start(vec![cancelled(&["TransactionConflict"]); 99]).await;
     let result = connect(&player.endpoint).await.transact(vec![first("a")]).await;
     assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
     assert_eq!(player.requests().len(), 7);
@@ -136,7 +150,7 @@ async fn a_transaction_that_always_meets_others_is_unavailable() {
 #[tokio::test]
 async fn keys_left_out_are_asked_for_again_and_only_they() {
     let left = json!({ "simurgh": { "Keys": [{ "pk": { "S": "p" }, "sk": { "S": "b" } }] } });
-    let answers = [
+    let answers = vec![
         (200, json!({ "Responses": { "simurgh": [stored("a")] }, "UnprocessedKeys": left })),
         (200, json!({ "Responses": {}, "UnprocessedKeys": left })),
         (200, json!({ "Responses": { "simurgh": [stored("b")] } })),
@@ -155,7 +169,7 @@ async fn keys_left_out_are_asked_for_again_and_only_they() {
 async fn keys_that_stay_left_out_make_the_store_unavailable() {
     let left = json!({ "simurgh": { "Keys": [{ "pk": { "S": "p" }, "sk": { "S": "a" } }] } });
     let answer = (200, json!({ "Responses": {}, "UnprocessedKeys": left }));
-    let player = Player::start([(); 99].map(|()| answer.clone())).await;
+    let player = Player::start(vec![answer.clone(); 99]).await;
     let result = connect(&player.endpoint).await.get_many(&[key("a")], Consistency::Strong).await;
     assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
     assert_eq!(player.requests().len(), 7);
@@ -164,8 +178,9 @@ async fn keys_that_stay_left_out_make_the_store_unavailable() {
 #[tokio::test]
 async fn a_store_that_is_silent_is_unavailable_within_two_seconds() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let store = connect(&format!("http://{}", listener.local_addr().unwrap())).await;
-    let (key, began) = (key("a"), Instant::now());
+    let config = config(&format!("http://{}", listener.local_addr().unwrap()));
+    let store = DynamoStore::connect(config, Env::system()).await;
+    let (key, began) = (key("a"), Env::system().instant());
     let results = tokio::join!(
         store.get(&key, Consistency::Strong),
         store.put(first("a")),
@@ -174,15 +189,14 @@ async fn a_store_that_is_silent_is_unavailable_within_two_seconds() {
     assert!(matches!(results.0, Err(StoreError::Unavailable(_))));
     assert!(matches!(results.1, Err(StoreError::Unavailable(_))));
     assert!(matches!(results.2, Err(StoreError::Unavailable(_))));
-    assert!(began.elapsed() < Duration::from_millis(2300), "{:?}", began.elapsed());
+    // And one for a busy machine.
+    assert!(began.elapsed() < CALL_TIMEOUT + Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
-async fn a_store_out_of_reach_is_unavailable_at_once_and_says_why() {
+async fn a_store_out_of_reach_is_unavailable_and_says_why() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let store = connect(&format!("http://127.0.0.1:{port}")).await;
-    let began = Instant::now();
     let error = store.ready().await.unwrap_err().to_string();
     assert!(error.contains("DescribeTable") && error.contains("refused"), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }

@@ -47,7 +47,7 @@ async fn two_hundred_and_fifty_keys_are_read_in_pages(store: Subject) {
 
 /// `BatchGetItem` answers with 16 MB at most and names the keys that it left out.
 async fn more_bytes_than_one_answer_holds_all_come(store: Subject) {
-    let items = fill(&store, "bytes of many", 50, &"x".repeat(380 * 1024)).await;
+    let items = fill(&store, "bytes of many", 44, &"x".repeat(390 * 1024)).await;
     let keys: Vec<Key> = items.iter().map(|item| item.key.clone()).collect();
     let found = store.get_many(&keys, Consistency::Strong).await.unwrap();
     assert!(found == items, "{} of {} came", found.len(), items.len());

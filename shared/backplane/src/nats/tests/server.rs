@@ -85,15 +85,16 @@ impl Server {
     /// Waits until the server listens, and learns its port.
     async fn listen(&mut self) {
         let directory = self.directory.path();
-        let ports = directory.join(format!("nats-server_{}.ports", self.process.0.id()));
-        for _ in 0..500 {
-            if let Some(port) = fs::read(&ports).ok().and_then(|text| port_in(&text)) {
+        let mut text = String::new();
+        for _ in 0..1000 {
+            text = fs::read_to_string(log(directory)).unwrap();
+            if let Some(port) = port_in(&text) {
                 self.port = port;
                 return;
             }
             sleep(Duration::from_millis(20)).await;
         }
-        panic!("the server does not listen:\n{}", fs::read_to_string(directory.join("log")).unwrap());
+        panic!("the server does not listen:\n{text}");
     }
 }
 
@@ -115,19 +116,25 @@ fn store(directory: &Path) -> PathBuf {
     directory.join("store")
 }
 
+fn log(directory: &Path) -> PathBuf {
+    directory.join("log")
+}
+
 fn run(directory: &Path, port: &str, arguments: &[String]) -> Process {
     let program = std::env::var_os(PROGRAM).unwrap_or_else(|| {
         panic!("set {PROGRAM} to a nats-server (2.11 or later): tests/tools/fetch.py gets one")
     });
     let mut command = Command::new(&program);
     command.args(["-a", "127.0.0.1", "-p", port, "-js", "-sd"]).arg(store(directory));
-    command.arg("--ports_file_dir").arg(directory).args(arguments);
-    command.stdout(Stdio::null()).stderr(fs::File::create(directory.join("log")).unwrap());
+    command.args(arguments);
+    command.stdout(Stdio::null()).stderr(fs::File::create(log(directory)).unwrap());
     Process(command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display())))
 }
 
-/// The port in a ports file: `{"nats":["nats://127.0.0.1:4222"]}`, or `tls://`.
-fn port_in(text: &[u8]) -> Option<u16> {
-    let ports: serde_json::Value = serde_json::from_slice(text).ok()?;
-    ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+/// The port that the log names once the server listens. (Its ports file is not written where other ports, a cluster's,
+/// take more than 5 s to open.)
+fn port_in(log: &str) -> Option<u16> {
+    let (_, address) = log.split_once("Listening for client connections on ")?;
+    log.contains("Server is ready").then_some(())?;
+    address.lines().next()?.rsplit(':').next()?.parse().ok()
 }

@@ -1,0 +1,138 @@
+//! The channels of this gateway: who shows in presence, who types.
+
+use std::sync::Arc;
+
+use simurgh_protocol::{
+    Raw, UserId,
+    envelope::{self, ConversationEnvelope, ConversationEvent, PresenceMeta},
+    event::sent,
+};
+use tokio::time::Instant;
+
+use super::{Actor, GRACE, LINGER, Local, TYPING};
+use crate::{
+    mailbox::{ChannelId, SocketId},
+    topic::Joined,
+};
+
+impl Actor {
+    pub(super) fn join(&mut self, joined: Joined, visible: bool) {
+        self.linger_until = None;
+        let (key, user) = ((joined.mailbox.socket, joined.channel), joined.user.clone());
+        self.locals.insert(key, Local { user: user.clone(), phx_ref: None });
+        if visible {
+            self.appear(key);
+        }
+        self.topic.join(joined);
+        let (back, departing) =
+            std::mem::take(&mut self.departing).into_iter().partition(|(_, meta)| meta.user == user);
+        self.departing = departing;
+        let back: Vec<(Instant, PresenceMeta)> = back;
+        for (_, meta) in back {
+            self.vanish(&meta.phx_ref);
+        }
+    }
+
+    pub(super) fn leave(&mut self, socket: SocketId, channel: ChannelId, dropped: bool) {
+        self.topic.leave(socket, channel);
+        let Some(local) = self.locals.remove(&(socket, channel)) else { return };
+        if !self.locals.values().any(|other| other.user == local.user) {
+            self.typing_ended(&local.user);
+        }
+        if let Some(phx_ref) = local.phx_ref {
+            let meta = self.topic.presence.own().find(|meta| meta.phx_ref == phx_ref).cloned();
+            match meta {
+                Some(meta) if dropped => self.departing.push((self.shared.env.instant() + GRACE, meta)),
+                _ => self.vanish(&phx_ref),
+            }
+        }
+        if self.locals.is_empty() {
+            self.linger_until = Some(self.shared.env.instant() + LINGER);
+        }
+    }
+
+    /// Somebody is no member any more: the channels are closed already, presence follows at once.
+    pub(super) fn removed(&mut self, user: &UserId) {
+        let gone: Vec<_> =
+            self.locals.iter().filter(|(_, local)| local.user == *user).map(|(key, _)| *key).collect();
+        for (socket, channel) in gone {
+            self.leave(socket, channel, false);
+        }
+        let (gone, departing) =
+            std::mem::take(&mut self.departing).into_iter().partition(|(_, meta)| meta.user == *user);
+        self.departing = departing;
+        let gone: Vec<(Instant, PresenceMeta)> = gone;
+        for (_, meta) in gone {
+            self.vanish(&meta.phx_ref);
+        }
+    }
+
+    /// A channel shows in presence from now on.
+    pub(super) fn appear(&mut self, key: (SocketId, ChannelId)) {
+        let Some(local) = self.locals.get_mut(&key) else { return };
+        let meta = PresenceMeta {
+            user: local.user.clone(),
+            phx_ref: self.shared.env.short_id(),
+            phx_ref_prev: None,
+            online_at: self.shared.env.now(),
+        };
+        local.phx_ref = Some(meta.phx_ref.clone());
+        self.saver.joined(meta.clone());
+        let arrival = self.topic.presence.add_own(meta);
+        self.told_arrivals(arrival.as_slice());
+    }
+
+    pub(super) fn vanish(&mut self, phx_ref: &str) {
+        self.saver.left(phx_ref);
+        let arrival = self.topic.presence.remove_own(phx_ref);
+        self.told_arrivals(arrival.as_slice());
+    }
+
+    pub(super) fn visibility(&mut self, user: &UserId, visible: bool) {
+        let keys: Vec<_> = self
+            .locals
+            .iter()
+            .filter(|(_, local)| local.user == *user && local.phx_ref.is_none() == visible)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in keys {
+            if visible {
+                self.appear(key);
+            } else if let Some(phx_ref) = self.locals.get_mut(&key).and_then(|local| local.phx_ref.take()) {
+                self.vanish(&phx_ref);
+            }
+        }
+    }
+
+    pub(super) fn typing(&mut self, user: UserId, start: bool) {
+        if start {
+            self.typing.insert(user.clone(), self.shared.env.instant() + TYPING);
+        } else {
+            self.typing.remove(&user);
+        }
+        self.tell_typing(&user, start);
+    }
+
+    pub(super) fn typing_ended(&mut self, user: &UserId) {
+        if self.typing.remove(user).is_some() {
+            self.tell_typing(user, false);
+        }
+    }
+
+    pub(super) fn tell_typing(&self, user: &UserId, start: bool) {
+        let action = if start { "start" } else { "stop" };
+        let now = self.shared.env.now();
+        let payload = Raw::of(&serde_json::json!({"user_id": user, "action": action, "timestamp": now}));
+        let event = ConversationEvent::Told {
+            event: sent::TYPING_INDICATOR.to_owned(),
+            payload,
+            except: Some(user.clone()),
+        };
+        let envelope = envelope::encode(&ConversationEnvelope { members_version: 0, event });
+        let (shared, subject) = (Arc::clone(&self.shared), self.shared.subjects.conversation(&self.id));
+        // Best effort by contract; spawned so that a stalled connection does not stall the topic.
+        self.shared.tasks.spawn(async move {
+            let _ = shared.bus.publish(&subject, envelope).await;
+        });
+    }
+}
