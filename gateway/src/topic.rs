@@ -26,9 +26,11 @@ use crate::{
 };
 
 pub mod actor;
+mod encoded;
 pub mod entry;
 pub mod presence;
 
+use encoded::Encoded;
 use presence::{Arrival, Presence, Step};
 
 /// A channel that was joined here.
@@ -76,29 +78,6 @@ pub struct Topic {
     members_version: u64,
     /// Who is present.
     pub presence: Presence,
-}
-
-/// A payload and its frames, encoded when first needed, once for each serializer.
-struct Encoded<'a> {
-    topic: &'a str,
-    event: &'a str,
-    payload: &'a Raw,
-    frames: [Option<Utf8Bytes>; 2],
-}
-
-impl<'a> Encoded<'a> {
-    const fn new(topic: &'a str, event: &'a str, payload: &'a Raw) -> Self {
-        Self { topic, event, payload, frames: [None, None] }
-    }
-
-    fn frame(&mut self, vsn: Vsn) -> Utf8Bytes {
-        let [v1, v2] = &mut self.frames;
-        let slot = match vsn {
-            Vsn::V1 => v1,
-            Vsn::V2 => v2,
-        };
-        slot.get_or_insert_with(|| text(frame::broadcast(vsn, self.topic, self.event, self.payload))).clone()
-    }
 }
 
 impl Topic {

@@ -91,9 +91,11 @@ impl Worker {
         let wanted = message_id(&text)?;
         let roster = self.member_access(request, id).await?;
         let message = self.message(request, id, wanted).await?.ok_or_else(no_such_message)?;
-        let moved = self.move_position(request, id, &user, message.seq()).await?;
+        // What the user has sent since reads as well, and may not be written yet.
+        let sent = self.memory.bursts.position(id, &user);
+        let moved = self.move_position(request, id, &user, message.seq().max(sent)).await?;
         let moved = moved.ok_or_else(Refusal::not_a_member)?;
-        if moved.moved() {
+        if message.seq() > moved.before.max(sent) {
             let named = Named { id: message.id, sender: message.sender };
             let read = self.tell_receipt(id, roster.version, &user, Some(named)).await;
             self.tell_readers(user, vec![read]);

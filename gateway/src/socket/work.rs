@@ -19,7 +19,7 @@ use super::Socket;
 use crate::{
     Shared,
     mailbox::ChannelId,
-    session::too_often,
+    rates::exceeded,
     sockets::{UserChannel, text},
     topic::{Joined as TopicJoined, actor::Command},
     topics::Attachment,
@@ -75,7 +75,7 @@ impl<Io> Socket<Io> {
             (Arc::clone(&self.shared), self.user.clone(), self.session_id.clone());
         Box::pin(async move {
             let result = match shared.joins.reserve(shared.env.instant()) {
-                Err(retry_after) => Err(too_often(retry_after)),
+                Err(retry_after) => Err(exceeded(retry_after)),
                 Ok(wait) => {
                     tokio::time::sleep(wait).await;
                     match &topic {

@@ -30,6 +30,8 @@ async function local(t, options = {}) {
 
 test("it prints its address and tokens for alice, bob and carol that work", { timeout: 60_000 }, async (t) => {
   const stack = await local(t);
+  // It prints once it is ready, which a caller may see first.
+  await until(() => (stack.program.stdout.match(JWT) ?? []).length >= 3, { what: "the tokens" });
   const { stdout } = stack.program;
   assert.ok(stdout.includes(new URL(stack.gateways[0]).port), stdout);
   const tokens = Object.fromEntries((stdout.match(JWT) ?? []).map((jwt) => [claims(jwt).sub, jwt]));

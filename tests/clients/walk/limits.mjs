@@ -11,11 +11,15 @@ suite("limits", () => {
   walk("a burst of messages past the user's rate is refused with the seconds to wait", async (scene) => {
     const alice = scene.user("alice");
     const [a] = await scene.joined([alice], await scene.group([alice]));
+    const began = Date.now();
     const outcomes = await Promise.all(Array.from({ length: 200 }, (_, n) =>
       a.send(`m${n}`).then(() => null, (error) => error.response ?? Promise.reject(error))));
     const refusals = outcomes.filter(Boolean);
     const accepted = outcomes.length - refusals.length;
-    assert.ok(accepted >= 60 && accepted < 160, `a burst of 60 and 20 a second, not ${accepted}`);
+    // The pushes of a channel are taken one after the other: a slow store stretches them over seconds.
+    const most = 61 + Math.ceil(((Date.now() - began) / 1000) * 20);
+    assert.ok(accepted >= 60 && accepted <= Math.min(most, 200), `a burst of 60 and 20 a second, not ${accepted}`);
+    assert.ok(most > 200 || refusals.length > 0, "something is refused");
     for (const refusal of refusals) {
       refused(refusal, "rate_limit_exceeded", ["retry_after"]);
       assert.ok(refusal.retry_after > 0 && refusal.retry_after <= 10, `${refusal.retry_after}`);

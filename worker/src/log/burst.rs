@@ -83,6 +83,12 @@ impl Bursts {
         starts
     }
 
+    /// How far the user has read by what it sent and what is not written yet; 0 where there is nothing such.
+    pub(crate) fn position(&self, id: &ConversationId, user: &UserId) -> u64 {
+        let bursts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        bursts.get(id).and_then(|burst| burst.positions.get(user)).copied().unwrap_or(0)
+    }
+
     fn take(&self, id: &ConversationId) -> Option<Burst> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
     }

@@ -15,8 +15,6 @@ use crate::{Limits, Request, Worker, access::Roster, validate};
 
 /// The type of a service's announcements.
 const SYSTEM: &str = "system";
-/// The type whose content must not be empty.
-const TEXT: &str = "text";
 /// Hex digits of a hash that tell two contents of one sender apart: 128 bits.
 const HASH_DIGITS: usize = 32;
 
@@ -55,8 +53,7 @@ struct Reply<'a> {
 }
 
 impl Draft {
-    /// Reads what was pushed or posted. Content may be empty except of a `text`: what other types say may lie in their
-    /// metadata alone.
+    /// Reads what was pushed or posted. Content is opaque and may be empty: what is said may lie in the metadata alone.
     ///
     /// # Errors
     /// `validation_failed`, `message_too_large`.
@@ -72,9 +69,6 @@ impl Draft {
             }
         };
         check_type(&payload.message_type)?;
-        if payload.content.is_empty() && payload.message_type == TEXT {
-            return Err(Refusal::invalid("content", "must not be empty"));
-        }
         validate::within("content", &payload.content, limits.content_bytes)?;
         let reply_to =
             payload.reply_to_id.as_deref().map(|text| MessageId::parse(text).ok_or_else(no_such_message));

@@ -1,0 +1,103 @@
+//! What workers answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ConversationId, Raw, Refusal, UserId, record::Unread};
+
+/// A worker's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It was done, or read.
+    Ok(Success),
+    /// It was not done.
+    Refused(Refusal),
+}
+
+/// What was done or read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Success {
+    /// The HTTP status that says it: 200, 201, 202 or 204.
+    pub status: u16,
+    /// The response; an object.
+    pub body: Raw,
+}
+
+impl Success {
+    /// 200 with this body.
+    #[must_use]
+    pub fn ok<T: Serialize + ?Sized>(body: &T) -> Self {
+        Self { status: 200, body: Raw::of(body) }
+    }
+}
+
+/// What a gateway needs after a join of a user topic.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JoinedUser {
+    /// Users whose status this one may see.
+    pub visible: Vec<UserId>,
+    /// For `sync_complete`: the 200 latest unread conversations.
+    pub unread: Vec<Unread>,
+}
+
+/// What a gateway needs after a join of a conversation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JoinedConversation {
+    /// Where the channel's logs stand.
+    pub head: Head,
+    /// The response for the client.
+    pub response: Raw,
+}
+
+/// Where a conversation's logs end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Which conversation.
+    pub conversation: ConversationId,
+    /// The last message's `seq`.
+    pub last_seq: u64,
+    /// The last change's.
+    pub change_seq: u64,
+    /// Grows with each change of the members.
+    pub members_version: u64,
+}
+
+/// A part of a conversation's logs, in order and without a gap. Short of `head` where it would grow too large.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Range {
+    /// Where the logs ended when they were read.
+    pub head: Head,
+    /// Messages; their payloads are those of `new_message`.
+    pub messages: Vec<Logged>,
+    /// Changes; their payloads are those of their events.
+    pub changes: Vec<LoggedChange>,
+}
+
+/// A message of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Logged {
+    /// Its place.
+    pub seq: u64,
+    /// The payload of `new_message`.
+    pub payload: Raw,
+}
+
+/// A change to a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoggedChange {
+    /// Its place in the log of changes.
+    pub change_seq: u64,
+    /// The event that tells it.
+    pub event: String,
+    /// Its payload.
+    pub payload: Raw,
+}
+
+/// Which of the users asked for are members now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Membership {
+    /// The version that was read.
+    pub members_version: u64,
+    /// Those who are.
+    pub members: Vec<UserId>,
+}

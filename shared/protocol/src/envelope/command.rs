@@ -1,0 +1,208 @@
+//! What gateways ask of workers.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{ConversationId, Push, Raw, Timestamp, UserId};
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Principal {
+    /// A user, for itself.
+    User(UserId),
+    /// A back-end service, for anyone.
+    Service,
+}
+
+/// A request to a worker. Attempts of one request share the `id`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Command {
+    /// Names the request, for telling a repeat of the client's from an attempt of the gateway's.
+    pub id: Uuid,
+    /// Who asks.
+    pub principal: Principal,
+    /// Wall-clock time after which this attempt may no longer read or write.
+    pub deadline: Timestamp,
+    /// What is asked.
+    pub call: Call,
+}
+
+/// What a worker can be asked. Bodies and payloads are the client's raw JSON objects; workers validate them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// Join of `user:{principal}`. Answers [`JoinedUser`].
+    JoinUser,
+    /// Join of a conversation with the client's params. Answers [`JoinedConversation`].
+    JoinConversation {
+        /// Which.
+        conversation: ConversationId,
+        /// `{last_seq?, since?}`.
+        params: Raw,
+    },
+    /// A push that changes or reads the store. Answers the reply's response.
+    Push {
+        /// Where; none on the user topic.
+        conversation: Option<ConversationId>,
+        /// Which.
+        push: Push,
+        /// Its payload.
+        payload: Raw,
+    },
+    /// `POST /api/v1/conversations`, under the deployment's rule of who may create.
+    CreateConversation {
+        /// Who may create.
+        policy: CreatePolicy,
+        /// The body.
+        body: Raw,
+    },
+    /// `GET /api/v1/conversations`.
+    ListConversations {
+        /// Whose, where a service asks.
+        user: Option<UserId>,
+        /// At most so many, already within bounds.
+        limit: usize,
+        /// Where the page before ended.
+        cursor: Option<String>,
+    },
+    /// `GET /api/v1/conversations/{id}`.
+    GetConversation {
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// `PATCH /api/v1/conversations/{id}`.
+    PatchConversation {
+        /// Which.
+        conversation: ConversationId,
+        /// `{metadata}`.
+        body: Raw,
+    },
+    /// `GET /api/v1/conversations/{id}/messages`.
+    History {
+        /// Which.
+        conversation: ConversationId,
+        /// The page.
+        page: HistoryPage,
+    },
+    /// `POST /api/v1/conversations/{id}/messages`.
+    PostMessage {
+        /// Which.
+        conversation: ConversationId,
+        /// As `send_message`; a service adds `sender_id`.
+        body: Raw,
+    },
+    /// `PUT /api/v1/conversations/{id}/members/{user_id}`.
+    AddMember {
+        /// Which.
+        conversation: ConversationId,
+        /// Whom.
+        user: UserId,
+    },
+    /// `DELETE /api/v1/conversations/{id}/members/{user_id}`.
+    RemoveMember {
+        /// Which.
+        conversation: ConversationId,
+        /// Whom.
+        user: UserId,
+    },
+    /// `GET /api/v1/contacts`.
+    ListContacts {
+        /// Whose, where a service asks.
+        user: Option<UserId>,
+    },
+    /// `PUT` (present) or `DELETE` (absent) `/api/v1/contacts/{user_id}`.
+    SetContact {
+        /// Whose, where a service asks.
+        user: Option<UserId>,
+        /// Whom.
+        contact: UserId,
+        /// Whether it shall be a contact.
+        present: bool,
+    },
+    /// `GET /api/v1/users/{id}/presence`.
+    GetPresence {
+        /// Whose.
+        user: UserId,
+    },
+    /// `POST /api/v1/users/{id}/notifications`.
+    Notify {
+        /// Whom.
+        user: UserId,
+        /// `{kind, title, body, data?}`.
+        body: Raw,
+    },
+    /// From gateways alone: a part of a conversation's logs. Answers [`Range`].
+    Range {
+        /// Which.
+        conversation: ConversationId,
+        /// Messages after this `seq`.
+        after_seq: u64,
+        /// Changes after this `change_seq`.
+        after_change: u64,
+    },
+    /// From gateways alone: the present heads of conversations, read from the log. Answers `Vec<`[`Head`]`>`.
+    Heads {
+        /// Which; at most 100.
+        conversations: Vec<ConversationId>,
+    },
+    /// From gateways alone: whether users are members. Answers the [`Membership`].
+    CheckMembers {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        users: Vec<UserId>,
+    },
+    /// From gateways alone: a user's presence entry on a gateway changed. The worker tells those who may see it.
+    PresenceChanged {
+        /// Whose.
+        user: UserId,
+        /// What changed, in the form of `presence_diff`; absent where only the status is to be told.
+        diff: Option<Raw>,
+    },
+}
+
+impl Call {
+    /// The conversation whose worker should do it; none where any worker will do as well.
+    #[must_use]
+    pub const fn conversation(&self) -> Option<&ConversationId> {
+        match self {
+            Self::JoinConversation { conversation, .. }
+            | Self::GetConversation { conversation }
+            | Self::PatchConversation { conversation, .. }
+            | Self::History { conversation, .. }
+            | Self::PostMessage { conversation, .. }
+            | Self::AddMember { conversation, .. }
+            | Self::RemoveMember { conversation, .. }
+            | Self::Range { conversation, .. }
+            | Self::CheckMembers { conversation, .. } => Some(conversation),
+            Self::Push { conversation, .. } => conversation.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// `SIMURGH_CREATE_CONVERSATIONS`: who may create a conversation. Services always may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CreatePolicy {
+    /// Any user, with anybody.
+    Users,
+    /// Users, only with people who added the caller as a contact.
+    Contacts,
+    /// Services alone.
+    Service,
+}
+
+/// A page of history, its bounds checked at the edge.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HistoryPage {
+    /// Messages before this `seq`, the latest of them.
+    pub before_seq: Option<u64>,
+    /// Messages after this `seq`, the earliest of them. Not together with `before_seq`.
+    pub after_seq: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+    /// Changes since this cursor, too.
+    pub since: Option<String>,
+}

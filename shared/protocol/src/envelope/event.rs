@@ -1,0 +1,75 @@
+//! What is published: in conversations, to gateways, and that workers live.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ChosenStatus, Head, Logged, LoggedChange, PresenceChange};
+use crate::{Raw, UserId};
+
+/// Something in a conversation, published on its subject.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConversationEnvelope {
+    /// The members' version when it was made; 0 where a gateway made it.
+    pub members_version: u64,
+    /// What.
+    pub event: ConversationEvent,
+}
+
+/// What can happen in a conversation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConversationEvent {
+    /// Messages, consecutive.
+    Messages(Vec<Logged>),
+    /// A change to a message.
+    Change(LoggedChange),
+    /// Where the logs stand, repeated so that a lost message is noticed.
+    Head(Head),
+    /// Something that is told once and has no place in a log.
+    Told {
+        /// The event.
+        event: String,
+        /// Its payload.
+        payload: Raw,
+        /// Whose sockets do not get it.
+        except: Option<UserId>,
+    },
+    /// A member was removed: their channels close at once.
+    Removed {
+        /// Who.
+        user: UserId,
+    },
+    /// A gateway's presence entry changed.
+    Presence(PresenceChange),
+}
+
+/// A worker's heartbeat, published twice a second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerAlive {
+    /// Which worker.
+    pub id: String,
+    /// It takes no more commands.
+    #[serde(default)]
+    pub leaving: bool,
+}
+
+/// What reaches one gateway on its own subject, or all on theirs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatewayEnvelope {
+    /// An event on the topics of these users.
+    Told {
+        /// Whose.
+        users: Vec<UserId>,
+        /// The event.
+        event: String,
+        /// Its payload.
+        payload: Raw,
+    },
+    /// A status chosen elsewhere.
+    Chosen {
+        /// Who chose.
+        user: UserId,
+        /// What.
+        chosen: ChosenStatus,
+    },
+}
