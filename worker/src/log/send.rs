@@ -224,7 +224,6 @@ mod tests {
         assert_eq!(field(r#"{"message_type":"A","content":"x","client_random":1}"#), "message_type");
         assert_eq!(field(r#"{"message_type":"","content":"x","client_random":1}"#), "message_type");
         assert_eq!(field(r#"{"message_type":"text","content":5,"client_random":1}"#), "content");
-        assert_eq!(field(r#"{"message_type":"text","content":"","client_random":1}"#), "content");
         assert_eq!(field(r#"{"message_type":"text","content":"x"}"#), "client_random");
         assert_eq!(
             field(r#"{"message_type":"text","content":"x","client_random":1,"metadata":[]}"#),
