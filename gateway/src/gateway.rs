@@ -18,6 +18,7 @@ use crate::{
     admission::{Admission, MAX_HOLD, Pacer},
     auth::Auth,
     config::Settings,
+    heads::{self, Heads, Questions},
     leases::{self, Leases},
     rates::Rates,
     serve::{self, Capacity},
@@ -47,6 +48,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     capacity: Capacity,
     messages: mpsc::Receiver<users::Message>,
+    questions: Questions,
 }
 
 impl Gateway {
@@ -59,12 +61,14 @@ impl Gateway {
         let leases = Leases::new(Arc::clone(&bus), env.clone());
         let (renamed, _) = watch::channel(leases.id());
         let (users, messages) = Users::channel();
+        let (heads, questions) = Heads::channel();
         let shared = Shared {
             auth: Auth::new(&settings)?,
             workers: Workers::new(Arc::clone(&bus), env.fork(), subjects.clone()),
             leases,
             renamed,
             topics: Topics::default(),
+            heads,
             users,
             sockets: Sockets::new(settings.bounds.max_sockets_per_user),
             rates: Rates::new(settings.rates.clone()),
@@ -80,7 +84,7 @@ impl Gateway {
             subjects,
             settings,
         };
-        Ok(Self { shared: Arc::new(shared), capacity, messages })
+        Ok(Self { shared: Arc::new(shared), capacity, messages, questions })
     }
 
     /// Whether this gateway can serve.
@@ -97,8 +101,8 @@ impl Gateway {
         internal: impl Connections,
         shutdown: CancellationToken,
     ) {
-        let Self { shared, capacity, messages } = self;
-        start(&shared, messages);
+        let Self { shared, capacity, messages, questions } = self;
+        start(&shared, messages, questions);
         let (public_until, internal_until) = (CancellationToken::new(), CancellationToken::new());
         let serving =
             tokio::spawn(serve::public(public, Arc::clone(&shared), capacity, public_until.clone()));
@@ -133,13 +137,14 @@ impl Gateway {
 }
 
 /// Starts what a gateway does beside serving.
-fn start(shared: &Arc<Shared>, messages: mpsc::Receiver<users::Message>) {
+fn start(shared: &Arc<Shared>, messages: mpsc::Receiver<users::Message>, questions: Questions) {
     let (backplane, presence) = (shared.readiness.part("backplane"), shared.readiness.part("presence"));
     backplane.fails("not connected yet");
     presence.fails("not there yet");
     let tasks = &shared.tasks;
     tasks.spawn(follow_backplane(backplane, shared.bus.connected(), shared.stopped.clone()));
     tasks.spawn(users::run(Arc::clone(shared), messages));
+    tasks.spawn(heads::run(Arc::clone(shared), questions));
     tasks.spawn(sockets::listen(Arc::clone(shared)));
     let this = Arc::clone(shared);
     tasks.spawn(async move { this.workers.listen(this.stopped.clone()).await });

@@ -7,6 +7,7 @@ pub mod api;
 pub mod auth;
 pub mod config;
 pub mod gateway;
+pub mod heads;
 pub mod leases;
 pub mod mailbox;
 pub mod rates;

@@ -12,6 +12,7 @@ use crate::{
     admission::{Admission, Pacer},
     auth::Auth,
     config::Settings,
+    heads::Heads,
     leases::Leases,
     rates::Rates,
     sockets::Sockets,
@@ -40,6 +41,8 @@ pub struct Shared {
     pub renamed: watch::Sender<Arc<str>>,
     /// The conversations joined here.
     pub topics: Topics,
+    /// How topics ask where their logs end.
+    pub heads: Heads,
     /// The users' presence.
     pub users: Users,
     /// The users' sockets and channels.

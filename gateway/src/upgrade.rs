@@ -1,7 +1,7 @@
 //! `GET /socket/websocket`: from a request to a socket.
 //!
 //! Everything that can be refused is refused before the upgrade, since clients forget their back-off once a socket
-//! opens. The order is Phoenix' (origin, `connect`, then headers; `PHOENIX_WIRE` section 0, 1 to 4), then what costs
+//! opens. The order is Phoenix' (origin, `connect`, then headers), then what costs
 //! the gateway something: whether it is ready, the client's turn, its place.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -97,7 +97,7 @@ fn opening(shared: &Shared, request: &Parts) -> Result<Opening, Refused> {
     Ok(Opening { vsn, claims, user, phoenix: offered.phoenix, accept: derive_accept_key(key) })
 }
 
-/// What RFC 6455, section 4.2.1 asks of a request, in the order and words of Phoenix (`PHOENIX_WIRE` 1.9 to 1.14).
+/// What RFC 6455, section 4.2.1 asks of a request, in the order and words of Phoenix.
 fn websocket_key(request: &Parts) -> Result<&[u8], Refused> {
     let headers = &request.headers;
     if request.method != Method::GET || request.version != Version::HTTP_11 {

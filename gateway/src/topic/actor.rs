@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use simurgh_backplane::{BusError, Delivery, Subscription};
+use simurgh_backplane::{Delivery, Subscription};
 use simurgh_protocol::{
     ConversationId, Refusal, UserId,
     envelope::{
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Joined, Topic,
+    Topic,
     entry::{self, Entries, Saver},
 };
 use crate::{
@@ -24,7 +24,10 @@ use crate::{
     mailbox::{ChannelId, SocketId},
 };
 
+mod command;
 mod own;
+
+pub use command::{Command, Ready};
 
 /// A user whose sockets dropped is still there for so long (contract, guarantee 7).
 pub const GRACE: Duration = Duration::from_secs(3);
@@ -36,50 +39,14 @@ const DIFF_WINDOW: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_secs(20);
 /// Interest takes time to travel: the head is asked for once more so long after the subscription.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// How often the head of a conversation is asked for in which something happened lately.
+const LOOK: Duration = Duration::from_secs(30);
+/// How often it is in all others.
+const LOOK_WHEN_QUIET: Duration = Duration::from_secs(300);
+/// How long after the last event a conversation counts as quiet.
+const QUIET: Duration = Duration::from_secs(600);
 /// Between attempts to read a log that could not be read.
 const RETRY: Duration = Duration::from_millis(500);
-
-/// What sockets and the gateway's other parts say to a topic.
-#[derive(Debug)]
-pub enum Command {
-    /// A join's reply went out; `visible`: it shows in presence.
-    Join(Box<Joined>, bool),
-    /// A channel was left, or its socket dropped.
-    Leave {
-        /// Whose socket.
-        socket: SocketId,
-        /// Which join.
-        channel: ChannelId,
-        /// The socket dropped: its user may be back at once.
-        dropped: bool,
-    },
-    /// Somebody here started or stopped typing.
-    Typing {
-        /// Who.
-        user: UserId,
-        /// Whether it started.
-        start: bool,
-    },
-    /// A mailbox has drained.
-    Drained(SocketId),
-    /// A user became visible or invisible.
-    Visibility {
-        /// Who.
-        user: UserId,
-        /// Whether others may see it.
-        visible: bool,
-    },
-    /// A gateway's lease lapsed.
-    GatewayGone(Arc<str>),
-    /// The backplane was away, or this gateway's own lease lapsed (`reborn`): write and read everything again.
-    Again {
-        /// Whether the gateway has another name now.
-        reborn: bool,
-    },
-}
-
-/// Whether a topic can be joined: none until that is known.
-pub type Ready = Option<Result<(), BusError>>;
 
 /// A channel of this gateway, as presence sees it.
 struct Local {
@@ -90,7 +57,7 @@ struct Local {
 enum Done {
     Range(Result<Range, Refusal>),
     Checked(Vec<UserId>, Result<Membership, Refusal>),
-    Heads(Result<Vec<Head>, Refusal>),
+    Head(Result<Head, Refusal>),
     Saved(entry::Saved),
     Entries(Entries),
 }
@@ -109,6 +76,7 @@ struct Actor {
     read_not_before: Instant,
     diff_at: Option<Instant>,
     look_at: Option<Instant>,
+    event_at: Instant,
     linger_until: Option<Instant>,
 }
 
@@ -155,6 +123,7 @@ impl Actor {
             read_not_before: now,
             diff_at: None,
             look_at: Some(now + FIRST_LOOK),
+            event_at: now,
             linger_until: Some(now + LINGER),
             id,
             shared,
@@ -214,6 +183,7 @@ impl Actor {
         {
             return;
         }
+        self.event_at = self.shared.env.instant();
         let heard = self.topic.event(envelope);
         if let Some(user) = heard.removed {
             self.removed(&user);
@@ -303,8 +273,13 @@ impl Actor {
                     Err(_) => self.read_not_before = now + RETRY + self.shared.env.jitter(RETRY),
                 }
             }
-            Done::Heads(Ok(heads)) => heads.iter().for_each(|head| self.topic.heard_of(head)),
-            Done::Heads(Err(_)) => self.look_at = Some(now + RETRY + self.shared.env.jitter(RETRY)),
+            Done::Head(Ok(head)) => {
+                self.topic.heard_of(&head);
+                let pause = if now < self.event_at + QUIET { LOOK } else { LOOK_WHEN_QUIET };
+                // At a time of its own, and never later than that.
+                self.look_at = Some(now + pause * 3 / 4 + self.shared.env.jitter(pause / 4));
+            }
+            Done::Head(Err(_)) => self.look_at = Some(now + RETRY * 2 + self.shared.env.jitter(RETRY * 8)),
             Done::Saved(saved) => self.saver.saved(saved, &self.shared.env),
             Done::Entries(entries) => self.read_entries(entries),
         }
@@ -381,8 +356,8 @@ impl Actor {
         if self.look_at.is_some_and(|at| at <= now) {
             self.look_at = None;
             if !self.topic.is_empty() {
-                let call = Call::Heads { conversations: vec![self.id.clone()] };
-                self.ask(call, Done::Heads);
+                let (heads, id) = (self.shared.heads.clone(), self.id.clone());
+                self.work.push(Box::pin(async move { Done::Head(heads.ask(id).await) }));
             }
         }
         if self.linger_until.is_some_and(|at| at <= now) {

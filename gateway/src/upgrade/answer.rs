@@ -45,8 +45,7 @@ pub(super) fn refused(refused: &Refused) -> Response {
     }
 }
 
-/// The 101. It names a subprotocol only where `phoenix` was offered, and no extension ever (`PHOENIX_WIRE` section 0,
-/// 4).
+/// The 101. It names a subprotocol only where `phoenix` was offered, and no extension ever (as Phoenix).
 pub(super) fn switching(opening: &Opening) -> Response {
     let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();

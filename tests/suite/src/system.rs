@@ -16,6 +16,8 @@ use simurgh_worker::{Limits, Worker, serve::serve, store::memory::MemoryStore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::lossy::LossyBus;
+
 /// The secret that the system's tokens are signed with.
 pub const SECRET: &str = "test-secret";
 
@@ -25,6 +27,8 @@ pub struct System {
     pub env: Env,
     /// Its backplane.
     pub bus: Arc<MemoryBus>,
+    /// What gateways and workers see of it.
+    pub lossy: Arc<LossyBus>,
     /// The ways to connect to each gateway.
     pub gateways: Vec<MemoryConnector>,
     shutdown: CancellationToken,
@@ -50,13 +54,14 @@ impl System {
     pub fn start(seed: u64, gateways: usize, workers: usize, flags: &[&str]) -> Self {
         let env = Env::seeded(seed);
         let bus = Arc::new(MemoryBus::new(env.fork()));
+        let lossy = LossyBus::new(Arc::clone(&bus) as _, env.fork());
         let store = Arc::new(MemoryStore::new());
         let subjects = Subjects::new("test");
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
         for n in 0..workers {
             let worker = Worker::new(
-                Arc::clone(&bus) as _,
+                Arc::clone(&lossy) as _,
                 Arc::clone(&store) as _,
                 env.fork(),
                 subjects.clone(),
@@ -67,7 +72,7 @@ impl System {
         let connectors = (0..gateways)
             .map(|_| {
                 let gateway = Gateway::new(Parts {
-                    bus: Arc::clone(&bus) as _,
+                    bus: Arc::clone(&lossy) as _,
                     env: env.fork(),
                     subjects: subjects.clone(),
                     settings: settings(flags),
@@ -80,7 +85,7 @@ impl System {
                 public
             })
             .collect();
-        Self { env, bus, gateways: connectors, shutdown, tasks }
+        Self { env, bus, lossy, gateways: connectors, shutdown, tasks }
     }
 
     /// Drains and stops everything.

@@ -9,7 +9,7 @@ use simurgh_protocol::{
 };
 use tokio::time::Instant;
 
-use super::{Actor, GRACE, LINGER, Local, TYPING};
+use super::{Actor, FIRST_LOOK, GRACE, LINGER, Local, TYPING};
 use crate::{
     mailbox::{ChannelId, SocketId},
     topic::Joined,
@@ -18,6 +18,7 @@ use crate::{
 impl Actor {
     pub(super) fn join(&mut self, joined: Joined, visible: bool) {
         self.linger_until = None;
+        self.look_at.get_or_insert(self.shared.env.instant() + FIRST_LOOK);
         let (key, user) = ((joined.mailbox.socket, joined.channel), joined.user.clone());
         self.locals.insert(key, Local { user: user.clone(), phx_ref: None });
         if visible {
