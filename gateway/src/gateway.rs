@@ -145,7 +145,9 @@ fn start(shared: &Arc<Shared>, messages: mpsc::Receiver<users::Message>, questio
     tasks.spawn(follow_backplane(backplane, shared.bus.connected(), shared.stopped.clone()));
     tasks.spawn(users::run(Arc::clone(shared), messages));
     tasks.spawn(heads::run(Arc::clone(shared), questions));
-    tasks.spawn(sockets::listen(Arc::clone(shared)));
+    let inbox = shared.readiness.part("inbox");
+    inbox.fails("not listening yet");
+    tasks.spawn(sockets::listen(Arc::clone(shared), inbox));
     let this = Arc::clone(shared);
     tasks.spawn(async move { this.workers.listen(this.stopped.clone()).await });
     tasks.spawn(appear(Arc::clone(shared), presence));
@@ -157,7 +159,7 @@ async fn appear(shared: Arc<Shared>, part: PartHandle) {
         let mut told = false;
         loop {
             let taken = match shared.bus.ensure_buckets().await {
-                Ok(()) => shared.leases.renew().await,
+                Ok(()) => shared.leases.take().await,
                 Err(error) => Err(error),
             };
             match taken {

@@ -5,32 +5,16 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
-use simurgh_backplane::{Bucket, BusError, Entry, LEASE, Notice, SharedBus, subject};
+use simurgh_backplane::{Bucket, BusError, LEASE, SharedBus, subject};
 use simurgh_env::Env;
-use simurgh_protocol::{
-    Raw, UserId,
-    envelope::{self, Call, Principal, UserPresence},
-};
-use tokio::{
-    sync::broadcast::error::RecvError,
-    time::{Instant, sleep_until},
-};
+use tokio::time::Instant;
 
-use crate::{Shared, topic::actor::Command};
+mod keep;
 
-/// How often a lease is renewed: three may be lost.
-const RENEW: Duration = Duration::from_millis(3_500);
-/// How often the others' leases are read.
-const LOOK: Duration = Duration::from_secs(2);
-/// After a subscription overflowed, topics read their logs again; at most so often.
-const REREAD: Duration = Duration::from_secs(1);
-/// Entries of a dead gateway that are removed at once.
-const CLEANERS: usize = 32;
+pub use keep::keep;
 
 /// This gateway's name, and the leases that were last read.
 pub struct Leases {
@@ -41,10 +25,14 @@ pub struct Leases {
 
 struct State {
     id: Arc<str>,
+    /// The own lease's revision; 0 while there is none.
+    revision: u64,
     renewed_at: Instant,
     standing: BTreeSet<Arc<str>>,
     /// Gateways without a lease whose entries were met: what a gateway leaves that died when nobody was there to notice.
     dead: BTreeSet<Arc<str>>,
+    /// Readings of all leases that were begun, and the latest begun of those that were taken over.
+    readings: (u64, u64),
 }
 
 impl Leases {
@@ -53,9 +41,11 @@ impl Leases {
     pub fn new(bus: SharedBus, env: Env) -> Self {
         let state = State {
             id: env.short_id().into(),
+            revision: 0,
             renewed_at: env.instant(),
             standing: BTreeSet::new(),
             dead: BTreeSet::new(),
+            readings: (0, 0),
         };
         Self { bus, env, state: Mutex::new(state) }
     }
@@ -66,11 +56,20 @@ impl Leases {
         Arc::clone(&self.lock().id)
     }
 
+    /// Whether the gateway had a lease when they were last read.
+    #[must_use]
+    pub fn is_standing(&self, gateway: &str) -> bool {
+        self.lock().standing.contains(gateway)
+    }
+
     /// Whether a gateway that said something has a lease. A gateway takes its lease before it says anything, so one
     /// that is not known is looked up.
     pub async fn stands(&self, gateway: &str) -> bool {
-        if self.lock().standing.contains(gateway) {
-            return true;
+        {
+            let state = self.lock();
+            if state.standing.contains(gateway) || state.dead.contains(gateway) {
+                return state.standing.contains(gateway);
+            }
         }
         // Where the backplane does not answer, nobody is declared dead.
         let Ok(gone) = self.read().await else { return true };
@@ -83,26 +82,55 @@ impl Leases {
         stands
     }
 
-    /// Takes the lease, or renews it.
+    /// Takes the lease, whatever is there.
     ///
     /// # Errors
     /// Where the backplane did not answer.
-    pub async fn renew(&self) -> Result<(), BusError> {
-        let id = self.id();
+    pub async fn take(&self) -> Result<(), BusError> {
+        self.take_as(self.id()).await
+    }
+
+    /// Goes on under a new name, once that has its lease.
+    async fn rename(&self) -> Result<Arc<str>, BusError> {
+        let id: Arc<str> = self.env.short_id().into();
+        self.take_as(Arc::clone(&id)).await?;
+        Ok(id)
+    }
+
+    async fn take_as(&self, id: Arc<str>) -> Result<(), BusError> {
         let started = self.env.instant();
-        self.bus.put(Bucket::Leases, &subject::lease_key(&id), Bytes::new()).await?;
+        let revision = self.bus.put(Bucket::Leases, &subject::lease_key(&id), Bytes::new()).await?;
         let mut state = self.lock();
-        state.renewed_at = started;
-        state.standing.insert(id);
+        state.standing.insert(Arc::clone(&id));
+        (state.id, state.revision, state.renewed_at) = (id, revision, started);
+        Ok(())
+    }
+
+    /// Renews the lease that this gateway holds.
+    ///
+    /// # Errors
+    /// [`BusError::Conflict`] where it had lapsed, by whichever clock.
+    async fn renew(&self) -> Result<(), BusError> {
+        let (id, revision) = {
+            let state = self.lock();
+            (Arc::clone(&state.id), state.revision)
+        };
+        let started = self.env.instant();
+        let revision =
+            self.bus.update(Bucket::Leases, &subject::lease_key(&id), Bytes::new(), revision).await?;
+        let mut state = self.lock();
+        (state.revision, state.renewed_at) = (revision, started);
         Ok(())
     }
 
     /// Gives the lease back: this gateway is gone.
     pub async fn give_up(&self) {
-        let key = subject::lease_key(&self.id());
-        if let Ok(Some(entry)) = self.bus.get(Bucket::Leases, &key).await {
-            let _ = self.bus.delete(Bucket::Leases, &key, entry.revision).await;
-        }
+        let (id, revision) = {
+            let state = self.lock();
+            (Arc::clone(&state.id), state.revision)
+        };
+        // Left behind, it lapses by itself.
+        let _ = self.bus.delete(Bucket::Leases, &subject::lease_key(&id), revision).await;
     }
 
     /// Whether the own lease has lapsed by this gateway's own clock.
@@ -110,22 +138,37 @@ impl Leases {
         self.env.instant() >= self.lock().renewed_at + LEASE
     }
 
-    fn take_dead(&self) -> BTreeSet<Arc<str>> {
-        std::mem::take(&mut self.lock().dead)
+    /// Reads all leases; answers the gateways that have none (any more).
+    async fn look(&self) -> Result<BTreeSet<Arc<str>>, BusError> {
+        let gone = self.read().await?;
+        let mut state = self.lock();
+        let mut dead = std::mem::take(&mut state.dead);
+        dead.extend(gone);
+        dead.retain(|gateway| !state.standing.contains(gateway) && *gateway != state.id);
+        Ok(dead)
     }
 
-    fn rename(&self) -> Arc<str> {
-        let mut state = self.lock();
-        state.id = self.env.short_id().into();
-        Arc::clone(&state.id)
+    /// What a gateway left could not be removed: once more.
+    fn still_dead(&self, gateway: Arc<str>) {
+        self.lock().dead.insert(gateway);
     }
 
     /// Reads all leases; answers those that are gone since the last time.
     async fn read(&self) -> Result<Vec<Arc<str>>, BusError> {
+        let reading = {
+            let mut state = self.lock();
+            state.readings.0 += 1;
+            state.readings.0
+        };
         let found = self.bus.get_many(Bucket::Leases, &[subject::all_leases()]).await?;
         let standing: BTreeSet<Arc<str>> =
             found.iter().filter_map(|entry| entry.key.parts().pop()).map(Into::into).collect();
         let mut state = self.lock();
+        if reading < state.readings.1 {
+            // A later one was answered before.
+            return Ok(Vec::new());
+        }
+        state.readings.1 = reading;
         let gone = state.standing.difference(&standing).cloned().collect();
         state.standing = standing;
         Ok(gone)
@@ -134,107 +177,4 @@ impl Leases {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Keeps the lease, and acts on those that lapse, until the gateway stops.
-pub async fn keep(shared: Arc<Shared>) {
-    let mut notices = shared.bus.notices();
-    let mut renew_at = shared.env.instant();
-    let mut look_at = renew_at + LOOK;
-    let mut reread_at = None;
-    loop {
-        tokio::select! {
-            biased;
-            () = shared.stopped.cancelled() => return,
-            notice = notices.recv() => match notice {
-                Ok(Notice::Dropped) => {
-                    reread_at.get_or_insert(shared.env.instant() + REREAD);
-                }
-                // More notices than were taken may have held that one.
-                Ok(Notice::Reconnected) | Err(RecvError::Lagged(_)) => {
-                    again(&shared).await;
-                    renew_at = shared.env.instant();
-                }
-                Err(RecvError::Closed) => return,
-            },
-            () = sleep_until(reread_at.unwrap_or(look_at)), if reread_at.is_some() => {
-                reread_at = None;
-                shared.topics.tell_all(|| Command::Again { reborn: false }).await;
-            }
-            () = sleep_until(renew_at) => {
-                if shared.leases.lapsed() {
-                    reborn(&shared).await;
-                } else if let Err(error) = shared.leases.renew().await {
-                    tracing::warn!(%error, "the lease was not renewed; the backplane is out of reach");
-                }
-                renew_at = shared.env.instant() + RENEW / 2 + shared.env.jitter(RENEW / 2);
-            }
-            () = sleep_until(look_at) => {
-                let mut gone = shared.leases.take_dead();
-                gone.extend(shared.leases.read().await.unwrap_or_default());
-                let own = shared.leases.id();
-                for gateway in gone.into_iter().filter(|gateway| *gateway != own) {
-                    tracing::info!(%gateway, "a gateway has no lease (any more): its connections count as gone");
-                    shared.topics.tell_all(|| Command::GatewayGone(Arc::clone(&gateway))).await;
-                    shared.tasks.spawn(clean(Arc::clone(&shared), gateway));
-                }
-                look_at = shared.env.instant() + LOOK;
-            }
-        }
-    }
-}
-
-/// The backplane was away: buckets may be gone, and anything may have been missed.
-async fn again(shared: &Arc<Shared>) {
-    if shared.leases.lapsed() {
-        reborn(shared).await;
-        return;
-    }
-    if let Err(error) = shared.bus.ensure_buckets().await {
-        tracing::warn!(%error, "presence buckets are missing and could not be made");
-    }
-    if let Err(error) = shared.leases.renew().await {
-        tracing::warn!(%error, "the lease was not renewed; the backplane is out of reach");
-    }
-    shared.users.again(false);
-    shared.topics.tell_all(|| Command::Again { reborn: false }).await;
-}
-
-/// The own lease lapsed: others have forgotten this gateway. It comes back under a new name.
-async fn reborn(shared: &Arc<Shared>) {
-    if let Err(error) = shared.bus.ensure_buckets().await {
-        tracing::debug!(%error, "the backplane is still out of reach");
-        return;
-    }
-    let old = shared.leases.rename();
-    tracing::warn!(name = %old, "this gateway's lease had lapsed; it goes on under a new name");
-    shared.renamed.send_replace(Arc::clone(&old));
-    if let Err(error) = shared.leases.renew().await {
-        tracing::warn!(%error, "the lease was not taken; the backplane is out of reach");
-    }
-    shared.users.again(true);
-    shared.topics.tell_all(|| Command::Again { reborn: true }).await;
-}
-
-/// Removes what a dead gateway left, each entry at the revision that was seen: of several who notice, one wins an
-/// entry and tells what it means.
-async fn clean(shared: Arc<Shared>, gateway: Arc<str>) {
-    let filters = subject::gateway_filters(&gateway);
-    let Ok(entries) = shared.bus.get_many(Bucket::Presence, &filters).await else { return };
-    stream::iter(entries).for_each_concurrent(CLEANERS, |entry| clean_entry(&shared, entry)).await;
-}
-
-async fn clean_entry(shared: &Shared, entry: Entry) {
-    if shared.bus.delete(Bucket::Presence, &entry.key, entry.revision).await.is_err() {
-        return;
-    }
-    let parts = entry.key.parts();
-    let [kind, user, _] = parts.as_slice() else { return };
-    let (true, Ok(user)) = (kind == "u", UserId::new(user)) else { return };
-    let Ok(presence) = envelope::decode::<UserPresence>(&entry.value) else { return };
-    let diff = crate::users::diff(&user, &crate::users::shown(&presence), &[]);
-    let _ = shared
-        .workers
-        .call(Principal::Service, Call::PresenceChanged { user, diff: Some(Raw::of(&diff)) })
-        .await;
 }

@@ -139,6 +139,11 @@ impl Mailbox {
         inner.items.is_empty() && inner.waiting.is_empty() && !inner.user_topic_waits
     }
 
+    /// Wakes whoever waits for something to be put in.
+    pub fn nudge(&self) {
+        self.filled.notify_one();
+    }
+
     /// Waits until something was put in since the last wait.
     pub async fn filled(&self) {
         self.filled.notified().await;

@@ -24,6 +24,8 @@ mod frames;
 pub const TOKEN_WARNING: Duration = Duration::from_secs(60);
 /// How far clocks may be apart (contract section 2).
 pub const TOKEN_LEEWAY: Duration = Duration::from_secs(10);
+/// A push that waited so long behind others is refused: it could not be answered in time.
+const PATIENCE: Duration = Duration::from_secs(7);
 /// Frames that wait behind joins and pushes under way; with more the socket is not read.
 const MAX_WAITING: usize = 64;
 
@@ -40,6 +42,8 @@ pub enum Effect {
         topic: Topic,
         /// The client's params, an object.
         params: Raw,
+        /// When the client asked.
+        asked_at: Timestamp,
     },
     /// The join's reply is written: deliver broadcasts from now on.
     Open {
@@ -67,6 +71,8 @@ pub enum Effect {
         push: Push,
         /// Its payload, an object.
         payload: Raw,
+        /// When the client asked.
+        asked_at: Timestamp,
     },
     /// Close the socket.
     Close(CloseCode),
@@ -102,7 +108,8 @@ struct Channel {
     id: ChannelId,
     join_ref: Ref,
     state: State,
-    waiting: VecDeque<Frame>,
+    /// Frames behind what is under way, and when they came.
+    waiting: VecDeque<(Timestamp, Frame)>,
 }
 
 #[derive(Debug)]
@@ -158,7 +165,7 @@ impl Session {
     pub fn text(&mut self, text: &str, gate: &mut dyn Gate) -> Vec<Effect> {
         let mut effects = Vec::new();
         match Frame::decode(self.vsn, text) {
-            Ok(frame) => self.frame(frame, gate, &mut effects),
+            Ok(frame) => self.frame(gate.now(), frame, gate, &mut effects),
             Err(_) => effects.push(Effect::Close(CloseCode::InvalidFrame)),
         }
         effects
@@ -273,5 +280,7 @@ impl Session {
     }
 }
 
+#[cfg(test)]
+mod any_order;
 #[cfg(test)]
 mod tests;

@@ -1,19 +1,19 @@
 //! One client's socket: a task that reads frames, has its [`Session`] say what they mean, does what it asks, and writes
 //! what comes of it and what its mailbox holds.
 
-use std::{collections::BTreeMap, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::{Sink, SinkExt, Stream, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{Sink, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use simurgh_env::Env;
 use simurgh_protocol::{CloseCode, Timestamp, Topic, UserId, Vsn, event::RateClass};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     time::{Instant, sleep_until, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Error, Message, Utf8Bytes,
+        Message, Utf8Bytes,
         protocol::{CloseFrame, Role, WebSocketConfig},
     },
 };
@@ -28,9 +28,11 @@ use crate::{
     workers::BUDGET,
 };
 
+mod io;
 mod metered;
 mod work;
 
+use io::{End, Event, ended, next_io};
 use metered::Metered;
 use work::{Held, Outcome};
 
@@ -40,18 +42,12 @@ const SILENCE: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(30);
 /// How long the client has to answer a close.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// How much more of what the client was sending is taken before that.
+const CLOSE_BYTES: u64 = 1024 * 1024;
 /// Bytes read at once: what a socket costs while it is silent.
 const READ_BUFFER: usize = 2 * 1024;
 /// Bytes gathered into one write.
 const WRITE_BATCH: usize = 32 * 1024;
-
-/// How a socket ended.
-enum End {
-    /// The client closed it, or is gone.
-    Gone,
-    /// The server closes it.
-    Close(CloseCode),
-}
 
 struct Socket<Io> {
     ws: WebSocketStream<Metered<Io>>,
@@ -67,8 +63,12 @@ struct Socket<Io> {
     /// Something was given to the WebSocket that is not written yet.
     unflushed: bool,
     heard_at: Instant,
+    /// Since when something waits to be written: nothing is read meanwhile.
+    blocked_since: Option<Instant>,
     /// How many bytes had been taken at the last look, and when that changed.
     progress: (u64, Instant),
+    /// Whether the mailbox has its turn before work and reading.
+    mail_first: bool,
     /// When this socket's turn to be closed by a drain comes.
     close_at: Option<Instant>,
 }
@@ -115,7 +115,9 @@ where
         work: FuturesUnordered::new(),
         unflushed: false,
         heard_at: now,
+        blocked_since: None,
         progress: (0, now),
+        mail_first: true,
         close_at: None,
         shared,
     };
@@ -126,15 +128,6 @@ where
     // The client may go on elsewhere before the last channel is released.
     drop(permit);
     socket.release_all().await;
-}
-
-enum Event {
-    Received(Option<Result<Message, Error>>),
-    Flushed(Result<(), Error>),
-    Woken,
-    Outcome(Box<Outcome>),
-    Draining,
-    Time,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket<Io> {
@@ -157,6 +150,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket<Io> {
             if let Some(end) = self.on(event).await {
                 return end;
             }
+            // A client that keeps everything else busy does not keep the clock from being looked at.
+            if deadline <= self.shared.env.instant()
+                && let Some(end) = self.tick().await
+            {
+                return end;
+            }
             // What was asked is answered first.
             let now = self.shared.env.instant();
             if self.close_at.is_some_and(|at| at <= now && (self.session.is_idle() || at + BUDGET <= now)) {
@@ -172,9 +171,19 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket<Io> {
             Event::Received(None) | Event::Flushed(Err(_)) => Some(End::Gone),
             Event::Flushed(Ok(())) => {
                 self.unflushed = false;
-                // While something could not be written nothing was read: that was not the client's silence.
-                self.heard_at = self.heard_at.max(self.progress.1);
-                self.empty_mailbox().await
+                if let Some(since) = self.blocked_since.take() {
+                    // Nothing was read meanwhile: that was not the client's silence.
+                    self.heard_at += self.shared.env.instant().saturating_duration_since(since);
+                }
+                // Replies and reading have every other turn, however much is queued.
+                self.mail_first = !self.mail_first;
+                if self.mail_first {
+                    return self.empty_mailbox().await;
+                }
+                if !self.mailbox.is_idle() {
+                    self.mailbox.nudge();
+                }
+                None
             }
             Event::Woken => self.empty_mailbox().await,
             Event::Outcome(outcome) => self.outcome(*outcome).await,
@@ -183,7 +192,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket<Io> {
                 self.close_at = Some(self.shared.env.instant() + self.shared.env.jitter(window));
                 None
             }
-            Event::Time => self.tick().await,
+            Event::Time => None,
         }
     }
 
@@ -198,7 +207,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket<Io> {
             Message::Binary(_) => Some(End::Close(CloseCode::InvalidFrame)),
             // tungstenite answers pings and closes by itself; that has to be written.
             Message::Ping(_) | Message::Close(_) => {
-                self.unflushed = true;
+                self.flush_next();
                 None
             }
             Message::Pong(_) | Message::Frame(_) => None,
@@ -236,8 +245,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket<Io> {
         for effect in effects {
             match effect {
                 Effect::Send(frame) => self.give(text(frame)),
-                Effect::Join { channel, topic, params } => {
-                    self.work.push(self.join(channel, topic, params));
+                Effect::Join { channel, topic, params, asked_at } => {
+                    let until = self.until(asked_at);
+                    self.work.push(self.join(channel, topic, params, until));
                 }
                 Effect::Open { channel, topic, join_ref } => self.open(channel, &topic, join_ref).await,
                 Effect::Leave { channel, .. } => {
@@ -245,8 +255,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket<Io> {
                         self.release(channel, topic, held, false).await;
                     }
                 }
-                Effect::Do { channel, topic, push, payload } => {
-                    self.work.push(self.carry_out(channel, topic, push, payload));
+                Effect::Do { channel, topic, push, payload, asked_at } => {
+                    let until = self.until(asked_at);
+                    self.work.push(self.carry_out(channel, topic, push, payload, until));
                 }
                 Effect::Close(code) => return Some(End::Close(code)),
             }
@@ -254,11 +265,25 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket<Io> {
         None
     }
 
+    /// By when what was asked then is answered.
+    fn until(&self, asked_at: Timestamp) -> Instant {
+        self.shared.env.instant() + BUDGET.saturating_sub(self.shared.env.now().since(asked_at))
+    }
+
     /// Gives a frame to the WebSocket; it is written with the next flush.
     fn give(&mut self, frame: Utf8Bytes) {
         // It only fails once the socket is closed, which the next read tells.
         let _ = Pin::new(&mut self.ws).start_send(Message::Text(frame));
-        self.unflushed = true;
+        self.flush_next();
+    }
+
+    fn flush_next(&mut self) {
+        if !self.unflushed {
+            let now = self.shared.env.instant();
+            self.unflushed = true;
+            self.blocked_since = Some(now);
+            self.progress = (self.ws.get_ref().written(), now);
+        }
     }
 
     /// Moves what waits in the mailbox to the WebSocket, as much as one write should have.
@@ -287,7 +312,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket<Io> {
         }
         if !self.unflushed && !self.mailbox.is_idle() {
             // All of it was for channels that are gone: go on at once.
-            self.unflushed = true;
+            self.mailbox.nudge();
         }
         None
     }
@@ -318,7 +343,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket<Io> {
             }
             self.progress.1 + STALL
         } else {
-            self.progress.1 = now;
             self.heard_at + SILENCE
         };
         let drain = self.close_at.map_or(token, |at| if at > now { at } else { at + BUDGET });
@@ -332,6 +356,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket<Io> {
         let _ = timeout(CLOSE_WAIT, async {
             if self.ws.close(Some(frame)).await.is_ok() {
                 while let Some(Ok(_)) = self.ws.next().await {}
+                // What is still coming is taken, or the connection would be reset under the close frame.
+                let mut rest = self.ws.get_mut().take(CLOSE_BYTES);
+                let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
             }
         })
         .await;
@@ -349,34 +376,4 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket<Io> {
             }
         }
     }
-}
-
-/// Why reading failed, as a close: what the client did wrong, or that it is gone.
-fn ended(error: &Error) -> End {
-    match error {
-        Error::Capacity(_) => End::Close(CloseCode::FrameTooBig),
-        Error::Utf8(_) => End::Close(CloseCode::InvalidFrame),
-        Error::Protocol(
-            tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-        ) => End::Gone,
-        Error::Protocol(_) => End::Close(CloseCode::ProtocolError),
-        _ => End::Gone,
-    }
-}
-
-/// The next thing that the connection has: writing first, then reading.
-async fn next_io<S>(ws: &mut S, reads: bool, flushes: bool) -> Event
-where
-    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
-{
-    poll_fn(|cx| {
-        if flushes && let Poll::Ready(result) = ws.poll_flush_unpin(cx) {
-            return Poll::Ready(Event::Flushed(result));
-        }
-        if reads && let Poll::Ready(message) = ws.poll_next_unpin(cx) {
-            return Poll::Ready(Event::Received(message));
-        }
-        Poll::Pending
-    })
-    .await
 }

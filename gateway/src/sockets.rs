@@ -12,6 +12,7 @@ use simurgh_protocol::{
     envelope::{self, GatewayEnvelope},
     frame,
 };
+use simurgh_service::readiness::PartHandle;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
     mailbox::{ChannelId, Mailbox, SocketId},
     users::Message,
 };
+
+/// Between attempts to listen.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Everybody who is connected here.
 #[derive(Debug)]
@@ -146,7 +150,7 @@ pub fn text(frame: bytes::Bytes) -> Utf8Bytes {
 }
 
 /// Takes what is said to this gateway, under whichever name it has, until it stops.
-pub async fn listen(shared: Arc<Shared>) {
+pub async fn listen(shared: Arc<Shared>, part: PartHandle) {
     let mut renamed = shared.renamed.subscribe();
     loop {
         let id = renamed.borrow_and_update().clone();
@@ -154,9 +158,10 @@ pub async fn listen(shared: Arc<Shared>) {
             tokio::select! {
                 biased;
                 () = shared.stopped.cancelled() => return,
-                () = tokio::time::sleep(Duration::from_secs(1)) => continue,
+                () = tokio::time::sleep(RETRY) => continue,
             }
         };
+        part.works();
         loop {
             tokio::select! {
                 biased;

@@ -18,18 +18,18 @@ use simurgh_protocol::{
     frame,
 };
 
-use tokio_tungstenite::tungstenite::Utf8Bytes;
-
 use crate::{
     mailbox::{ChannelId, Mailbox, SocketId},
     sockets::text,
 };
 
 pub mod actor;
+mod channel;
 mod encoded;
 pub mod entry;
 pub mod presence;
 
+use channel::Channel;
 use encoded::Encoded;
 use presence::{Arrival, Presence, Step};
 
@@ -48,22 +48,6 @@ pub struct Joined {
     pub mailbox: Arc<Mailbox>,
     /// Where the logs stood in the join's reply.
     pub head: Head,
-}
-
-#[derive(Debug)]
-struct Channel {
-    user: UserId,
-    vsn: Vsn,
-    join_ref: Ref,
-    mailbox: Arc<Mailbox>,
-    seq: u64,
-    change_seq: u64,
-    /// The members' version at which this user was a member.
-    checked_at: u64,
-    /// The mailbox refused a frame: nothing goes in until it has drained.
-    full: bool,
-    /// A step of presence was lost meanwhile: the state is sent afresh.
-    stale: bool,
 }
 
 /// A conversation's state on this gateway.
@@ -132,6 +116,12 @@ impl Topic {
         self.channels.values().any(|channel| channel.user == *user)
     }
 
+    /// Whether the channel is still here.
+    #[must_use]
+    pub fn has_channel(&self, key: (SocketId, ChannelId)) -> bool {
+        self.channels.contains_key(&key)
+    }
+
     /// A mailbox has drained: its channel reads on.
     pub fn drained(&mut self, socket: SocketId) {
         let keys: Vec<_> = self
@@ -151,8 +141,12 @@ impl Topic {
     /// Something came over the backplane. Tells which gateway's presence entry must be read, if one must.
     pub fn event(&mut self, envelope: ConversationEnvelope) -> Heard {
         let mut heard = Heard::default();
-        if let ConversationEvent::Removed { user } = &envelope.event {
-            heard.removed = self.remove_user(user, envelope.members_version);
+        match &envelope.event {
+            ConversationEvent::Added { .. } => self.members_step(envelope.members_version, None),
+            ConversationEvent::Removed { user } => {
+                heard.removed = self.remove_user(user, envelope.members_version);
+            }
+            _ => {}
         }
         self.members_version = self.members_version.max(envelope.members_version);
         match envelope.event {
@@ -162,7 +156,7 @@ impl Topic {
             ConversationEvent::Told { event, payload, except } => {
                 self.tell(&event, &payload, except.as_ref());
             }
-            ConversationEvent::Removed { .. } => {}
+            ConversationEvent::Added { .. } | ConversationEvent::Removed { .. } => {}
             ConversationEvent::Presence(change) => {
                 let (step, arrivals) = self.presence.step(&change);
                 heard.read_entry = (step == Step::Read).then_some(change);
@@ -215,6 +209,9 @@ impl Topic {
                 channel.checked_at = channel.checked_at.max(membership.members_version);
             }
         }
+        let stale: Vec<_> =
+            self.channels.iter().filter(|(_, channel)| channel.stale).map(|(key, _)| *key).collect();
+        stale.into_iter().for_each(|key| self.push_state(key));
         gone.into_iter()
             .filter(|user| !self.close_channels(user, membership.members_version).is_empty())
             .collect()
@@ -314,7 +311,9 @@ impl Topic {
 
     /// Sends `presence_state` to a channel whose list is not what this gateway's is.
     fn push_state(&mut self, key: (SocketId, ChannelId)) {
-        let Some(channel) = self.channels.get_mut(&key).filter(|channel| channel.stale) else { return };
+        let members_version = self.members_version;
+        let wants = |channel: &&mut Channel| channel.stale && channel.checked_at >= members_version;
+        let Some(channel) = self.channels.get_mut(&key).filter(wants) else { return };
         let state = self.presence.state();
         let frame = frame::push(channel.vsn, &channel.join_ref, &self.name, sent::PRESENCE_STATE, &state);
         channel.stale = !channel.push(key.1, &self.id, || text(frame));
@@ -322,12 +321,17 @@ impl Topic {
 
     /// The `Removed` of one member: their channels close; everybody else's membership is as it was, one version on.
     fn remove_user(&mut self, user: &UserId, version: u64) -> Option<UserId> {
+        self.members_step(version, Some(user));
+        (!self.close_channels(user, version).is_empty()).then(|| user.clone())
+    }
+
+    /// A version that is known to have changed nothing for anybody but `except`.
+    fn members_step(&mut self, version: u64, except: Option<&UserId>) {
         for channel in self.channels.values_mut() {
-            if channel.user != *user && channel.checked_at + 1 == version {
+            if Some(&channel.user) != except && channel.checked_at + 1 == version {
                 channel.checked_at = version;
             }
         }
-        (!self.close_channels(user, version).is_empty()).then(|| user.clone())
     }
 
     /// Closes the user's channels that were checked before `version`.
@@ -342,31 +346,6 @@ impl Topic {
             !gone
         });
         closed
-    }
-}
-
-impl Channel {
-    /// Hands a frame to the mailbox, or notes that there is no room.
-    fn push(
-        &mut self,
-        id: ChannelId,
-        conversation: &ConversationId,
-        frame: impl FnOnce() -> Utf8Bytes,
-    ) -> bool {
-        if self.full {
-            return false;
-        }
-        let taken = self.mailbox.push(id, frame()).is_ok();
-        if !taken {
-            self.wait(conversation);
-        }
-        taken
-    }
-
-    /// Takes nothing more until the mailbox has drained.
-    fn wait(&mut self, conversation: &ConversationId) {
-        self.full = true;
-        self.mailbox.wait_for_room(conversation);
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 
 use simurgh_backplane::BusError;
 use simurgh_protocol::ConversationId;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     Shared,
@@ -48,11 +51,17 @@ impl Topics {
     /// The topic, its subscription standing; started where nobody had it yet.
     ///
     /// # Errors
-    /// Where the backplane did not take the subscription.
-    pub async fn attach(&self, id: &ConversationId, shared: &Arc<Shared>) -> Result<Attachment, BusError> {
+    /// Where the backplane did not take the subscription, or not `until` then.
+    pub async fn attach(
+        &self,
+        id: &ConversationId,
+        shared: &Arc<Shared>,
+        until: Instant,
+    ) -> Result<Attachment, BusError> {
         let mut slot = self.slot(id, shared);
         let gone = || BusError::Disconnected("the topic ended".to_owned());
-        let ready = slot.ready.wait_for(Option::is_some).await.map_err(|_| gone())?.clone();
+        let ready = timeout_at(until, slot.ready.wait_for(Option::is_some)).await;
+        let ready = ready.map_err(|_| BusError::TimedOut)?.map_err(|_| gone())?.clone();
         ready.unwrap_or_else(|| Err(gone())).map(|()| slot.attachment)
     }
 

@@ -13,7 +13,7 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use simurgh_backplane::{Bucket, BusError, subject};
 use simurgh_protocol::{
     ConversationId, Raw, Timestamp, Topic, UserId,
-    envelope::{self, Call, ChosenStatus, GatewayEnvelope, PresenceMeta, Principal, UserPresence},
+    envelope::{self, Call, ChosenStatus, GatewayEnvelope, PresenceMeta, Principal},
     record::Status,
 };
 use tokio::{
@@ -29,66 +29,39 @@ use crate::{
 mod entry;
 mod messages;
 mod shown;
+mod user;
 
-use entry::{Write, Written, write};
+use entry::{Written, write};
 pub use messages::{Message, Users};
 use shown::Shown;
 pub use shown::{diff, metas, shown};
+use user::User;
 
 /// An entry is written at most so often.
 const PACE: Duration = Duration::from_millis(100);
 /// After a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
-/// Writes under way at once.
-const WRITES: usize = 256;
-
-#[derive(Default)]
-struct User {
-    /// Channels by topic, and how many sockets have each.
-    topics: BTreeMap<Topic, usize>,
-    /// The connections by the ref they were joined with; a meta's own ref changes with the status.
-    connections: BTreeMap<String, PresenceMeta>,
-    chosen: Option<ChosenStatus>,
-    departing: Vec<(Instant, String)>,
-    /// What others were told.
-    told: Vec<Shown>,
-    /// The other gateways' entries were read for the status chosen there.
-    known: bool,
-    writing: bool,
-    dirty: bool,
-    not_before: Option<Instant>,
-    joining: Vec<oneshot::Sender<Result<Option<Status>, BusError>>>,
-    choosing: Vec<oneshot::Sender<Result<(), BusError>>>,
-}
-
-impl User {
-    /// What is to be written.
-    fn write(&mut self) -> Write {
-        let mut metas: Vec<_> = self.connections.values().cloned().collect();
-        metas.sort_by_key(|meta| meta.online_at);
-        Write {
-            keep: !self.topics.is_empty() || !metas.is_empty(),
-            entry: UserPresence { chosen: self.chosen, metas },
-            known: self.known,
-            joining: std::mem::take(&mut self.joining),
-            choosing: std::mem::take(&mut self.choosing),
-        }
-    }
-
-    /// A new ref for each meta: a change of status is one meta gone and one come.
-    fn renew_refs(&mut self, shared: &Shared) {
-        for meta in self.connections.values_mut() {
-            meta.phx_ref_prev = Some(std::mem::replace(&mut meta.phx_ref, shared.env.short_id()));
-        }
-    }
-}
+/// The longest pause between attempts to have a change told.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// Writes under way at once, and as many calls to workers.
+const AT_ONCE: usize = 256;
 
 struct Actor {
     shared: Arc<Shared>,
     users: BTreeMap<UserId, User>,
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
-    /// Users with something to write or to wait for.
-    pending: BTreeSet<UserId>,
+    calls: FuturesUnordered<BoxFuture<'static, Told>>,
+    /// When to look at whom.
+    due: BTreeSet<(Instant, UserId)>,
+    /// Who wants to start something while too much is under way.
+    waiting: BTreeSet<UserId>,
+}
+
+/// What became of a call that was to tell a change.
+struct Told {
+    user: UserId,
+    shown: Vec<Shown>,
+    done: bool,
 }
 
 /// Runs until the gateway stops.
@@ -97,19 +70,24 @@ pub async fn run(shared: Arc<Shared>, mut messages: mpsc::Receiver<Message>) {
         shared: Arc::clone(&shared),
         users: BTreeMap::new(),
         writes: FuturesUnordered::new(),
-        pending: BTreeSet::new(),
+        calls: FuturesUnordered::new(),
+        due: BTreeSet::new(),
+        waiting: BTreeSet::new(),
     };
     loop {
-        let deadline = actor.start_writes();
+        actor.look();
+        let far = shared.env.instant() + Duration::from_secs(3600);
+        let deadline = actor.due.first().map_or(far, |(at, _)| *at);
         tokio::select! {
             biased;
             () = shared.stopped.cancelled() => return,
             Some(written) = actor.writes.next() => actor.written(written),
+            Some(told) = actor.calls.next() => actor.told(told),
             message = messages.recv() => match message {
                 Some(message) => actor.message(message),
                 None => return,
             },
-            () = sleep_until(deadline) => actor.depart(),
+            () = sleep_until(deadline) => {}
         }
     }
 }
@@ -129,19 +107,18 @@ impl Actor {
                 let state = self.users.entry(user.clone()).or_default();
                 state.dirty = true;
                 state.choosing.push(done);
-                self.pending.insert(user.clone());
-                self.shared.tasks.spawn(tell_gateways(Arc::clone(&self.shared), user, chosen));
+                self.touch(&user);
             }
             Message::Chosen { user, chosen } => self.choose(&user, chosen),
             Message::Again(renamed) => {
-                for (user, state) in &mut self.users {
-                    state.dirty = true;
-                    state.known = false;
+                for state in self.users.values_mut() {
+                    (state.dirty, state.known) = (true, false);
                     if renamed {
                         state.renew_refs(&self.shared);
                     }
-                    self.pending.insert(user.clone());
                 }
+                let users: Vec<UserId> = self.users.keys().cloned().collect();
+                users.iter().for_each(|user| self.touch(user));
             }
         }
     }
@@ -151,7 +128,7 @@ impl Actor {
         user: UserId,
         topic: Topic,
         phx_ref: Option<String>,
-        done: oneshot::Sender<Result<Option<Status>, BusError>>,
+        done: oneshot::Sender<Result<Option<ChosenStatus>, BusError>>,
     ) {
         let state = self.users.entry(user.clone()).or_default();
         *state.topics.entry(topic).or_default() += 1;
@@ -166,12 +143,12 @@ impl Actor {
             state.connections.insert(phx_ref, meta);
             state.dirty = true;
         } else if state.known && !state.dirty && !state.writing {
-            let _ = done.send(Ok(state.chosen.map(|chosen| chosen.status)));
+            let _ = done.send(Ok(state.chosen));
             return;
         }
         state.dirty = true;
         state.joining.push(done);
-        self.pending.insert(user);
+        self.touch(&user);
     }
 
     fn leave(&mut self, user: UserId, topic: &Topic, phx_ref: Option<String>, dropped: bool) {
@@ -190,7 +167,7 @@ impl Actor {
             }
             None => state.dirty |= state.topics.is_empty(),
         }
-        self.pending.insert(user);
+        self.touch(&user);
     }
 
     /// The latest choice holds.
@@ -205,99 +182,138 @@ impl Actor {
         }
         state.renew_refs(&self.shared);
         state.dirty = true;
-        self.pending.insert(user.clone());
+        let topics: Vec<ConversationId> = state.topics.keys().filter_map(conversation).collect();
+        self.touch(user);
         let visible = chosen.status != Status::Offline;
         if visible != (before != Status::Offline) {
-            let topics: Vec<ConversationId> = state.topics.keys().filter_map(conversation).collect();
-            self.shared.tasks.spawn(show(Arc::clone(&self.shared), user.clone(), topics, visible));
+            self.shared.tasks.spawn(show(Arc::clone(&self.shared), user.clone(), topics, chosen));
         }
     }
 
-    fn depart(&mut self) {
+    /// The user is looked at next, and then again when there is something to do.
+    fn touch(&mut self, user: &UserId) {
         let now = self.shared.env.instant();
-        for user in &self.pending {
-            let Some(state) = self.users.get_mut(user) else { continue };
-            for (_, phx_ref) in state.departing.extract_if(.., |(at, _)| *at <= now) {
-                state.connections.remove(&phx_ref);
-                state.dirty = true;
-            }
+        self.plan(user, Some(now));
+    }
+
+    fn plan(&mut self, user: &UserId, at: Option<Instant>) {
+        let Some(state) = self.users.get_mut(user) else { return };
+        if let Some(before) = std::mem::replace(&mut state.due, at) {
+            self.due.remove(&(before, user.clone()));
+        }
+        if let Some(at) = at {
+            self.due.insert((at, user.clone()));
         }
     }
 
-    /// Starts the writes that are due; answers when to look again.
-    fn start_writes(&mut self) -> Instant {
+    /// Does what is due.
+    fn look(&mut self) {
         let now = self.shared.env.instant();
-        let mut deadline = now + Duration::from_secs(3600);
-        let mut settled = Vec::new();
-        for user in &self.pending {
-            let Some(state) = self.users.get_mut(user) else {
-                settled.push(user.clone());
-                continue;
-            };
-            deadline = state.departing.iter().map(|(at, _)| *at).fold(deadline, Instant::min);
-            if state.writing {
-                continue;
+        while let Some((at, user)) = self.due.first().cloned() {
+            if at > now {
+                return;
             }
-            if !state.dirty {
-                if state.departing.is_empty() {
-                    settled.push(user.clone());
-                }
-                continue;
+            self.due.pop_first();
+            if let Some(state) = self.users.get_mut(&user) {
+                state.due = None;
             }
-            match state.not_before {
-                Some(at) if at > now => deadline = deadline.min(at),
-                _ if self.writes.len() < WRITES => {
-                    (state.writing, state.dirty, state.not_before) = (true, false, Some(now + PACE));
-                    self.writes.push(Box::pin(write(Arc::clone(&self.shared), user.clone(), state.write())));
-                }
-                _ => {}
+            self.step(&user, now);
+        }
+    }
+
+    /// Starts what the user's state asks for, and plans the next look.
+    fn step(&mut self, user: &UserId, now: Instant) {
+        let Some(state) = self.users.get_mut(user) else { return };
+        state.depart(now);
+        let (writes, tells) = (state.writes_at(now), state.tells_at(now));
+        if writes.is_some_and(|at| at <= now) {
+            if self.writes.len() < AT_ONCE {
+                let task = write(Arc::clone(&self.shared), user.clone(), state.start_write(now + PACE));
+                self.writes.push(Box::pin(task));
+            } else {
+                self.waiting.insert(user.clone());
             }
         }
-        for user in settled {
-            self.pending.remove(&user);
+        if tells.is_some_and(|at| at <= now) {
+            if self.calls.len() < AT_ONCE {
+                state.telling = true;
+                self.calls.push(Box::pin(tell(
+                    Arc::clone(&self.shared),
+                    user.clone(),
+                    state.told.clone(),
+                    state.shown.clone(),
+                )));
+            } else {
+                self.waiting.insert(user.clone());
+            }
         }
-        deadline
+        if state.is_settled() {
+            self.users.remove(user);
+            return;
+        }
+        let departs = state.departing.iter().map(|(at, _)| *at).min();
+        let next = [writes, tells, departs].into_iter().flatten().filter(|at| *at > now).min();
+        self.plan(user, next);
+    }
+
+    /// Somebody who waited has its turn.
+    fn next_waiting(&mut self) {
+        if let Some(user) = self.waiting.pop_first() {
+            self.touch(&user);
+        }
+    }
+
+    fn told(&mut self, told: Told) {
+        let Told { user, shown, done } = told;
+        let now = self.shared.env.instant();
+        if let Some(state) = self.users.get_mut(&user) {
+            state.telling = false;
+            if done {
+                state.told = shown;
+                state.pause = Duration::ZERO;
+            } else {
+                state.pause = (state.pause * 2).clamp(RETRY, LONGEST_PAUSE);
+                state.tell_not_before = Some(now + state.pause / 2 + self.shared.env.jitter(state.pause));
+            }
+        }
+        self.touch(&user);
+        self.next_waiting();
     }
 
     fn written(&mut self, written: Written) {
         let Written { user, outcome, joining, choosing, shown } = written;
-        let Some(state) = self.users.get_mut(&user) else { return };
-        state.writing = false;
-        let mut elsewhere = None;
-        let answer = match outcome {
-            Ok(chosen) => {
-                state.known = true;
-                elsewhere = chosen;
-                let diff = diff(&user, &state.told, &shown);
-                if state.told != shown {
-                    state.told = shown;
-                    let call = Call::PresenceChanged { user: user.clone(), diff: Some(Raw::of(&diff)) };
-                    let shared = Arc::clone(&self.shared);
-                    self.shared.tasks.spawn(async move {
-                        let _ = shared.workers.call(Principal::Service, call).await;
-                    });
+        let mut answer = Ok(());
+        if let Some(state) = self.users.get_mut(&user) {
+            state.writing = false;
+            match outcome {
+                Ok(chosen) => {
+                    state.known = true;
+                    state.shown = shown;
+                    if let Some(chosen) = chosen {
+                        self.choose(&user, chosen);
+                    }
                 }
-                Ok(())
+                Err(error) => {
+                    state.dirty = true;
+                    state.not_before =
+                        Some(self.shared.env.instant() + RETRY + self.shared.env.jitter(RETRY));
+                    answer = Err(error);
+                }
             }
-            Err(error) => {
-                state.dirty = true;
-                state.not_before = Some(self.shared.env.instant() + RETRY + self.shared.env.jitter(RETRY));
-                Err(error)
-            }
-        };
-        if state.topics.is_empty() && state.connections.is_empty() && !state.dirty {
-            self.users.remove(&user);
         }
-        if let Some(chosen) = elsewhere {
-            self.choose(&user, chosen);
+        let held = self.users.get(&user).and_then(|state| state.chosen);
+        if let (Some(chosen), false, Ok(())) = (held, choosing.is_empty(), &answer) {
+            // After the write: who joins elsewhere reads it, or is told.
+            self.shared.tasks.spawn(tell_gateways(Arc::clone(&self.shared), user.clone(), chosen));
         }
-        let held = self.users.get(&user).and_then(|state| state.chosen).map(|chosen| chosen.status);
         for done in joining {
             let _ = done.send(answer.clone().map(|()| held));
         }
         for done in choosing {
             let _ = done.send(answer.clone());
         }
+        self.touch(&user);
+        self.next_waiting();
     }
 }
 
@@ -308,10 +324,18 @@ fn conversation(topic: &Topic) -> Option<ConversationId> {
     }
 }
 
-async fn show(shared: Arc<Shared>, user: UserId, topics: Vec<ConversationId>, visible: bool) {
+async fn show(shared: Arc<Shared>, user: UserId, topics: Vec<ConversationId>, chosen: ChosenStatus) {
     for id in topics {
-        shared.topics.tell(&id, Command::Visibility { user: user.clone(), visible }).await;
+        shared.topics.tell(&id, Command::Chosen { user: user.clone(), chosen }).await;
     }
+}
+
+/// Has a worker tell those who may see it what changed. It reads the present state itself, so a repeat does no harm.
+async fn tell(shared: Arc<Shared>, user: UserId, before: Vec<Shown>, shown: Vec<Shown>) -> Told {
+    let diff = Raw::of(&diff(&user, &before, &shown));
+    let call = Call::PresenceChanged { user: user.clone(), diff: Some(diff) };
+    let done = shared.workers.call(Principal::Service, call).await.is_ok();
+    Told { user, shown, done }
 }
 
 /// Tells the other gateways that hold the user which status was chosen.

@@ -32,6 +32,10 @@ const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 const FORGET_AFTER: Duration = Duration::from_secs(30);
 /// Between attempts where nobody listens at all.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The longest of them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// An attempt with less time than this is not begun.
+const LEAST: Duration = Duration::from_millis(200);
 /// The largest command: NATS takes 1 MiB.
 const MAX_COMMAND: usize = 768 * 1024;
 
@@ -61,14 +65,26 @@ impl Workers {
     /// # Errors
     /// The worker's refusal, or `unavailable` where none answered.
     pub async fn call(&self, principal: Principal, call: Call) -> Result<Success, Refusal> {
+        self.call_until(self.env.instant() + BUDGET, principal, call).await
+    }
+
+    /// The same, answered by `give_up_at`.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn call_until(
+        &self,
+        give_up_at: Instant,
+        principal: Principal,
+        call: Call,
+    ) -> Result<Success, Refusal> {
         let id = self.env.uuid();
-        let give_up_at = self.env.instant() + BUDGET;
         let mut tried = Vec::new();
         let mut pause = PAUSE;
         loop {
             let now = self.env.instant();
             let left = give_up_at.saturating_duration_since(now);
-            if left < Duration::from_millis(200) {
+            if left < LEAST {
                 return Err(Refusal::unavailable("no worker answered"));
             }
             let window = ATTEMPT.min(left);
@@ -83,17 +99,18 @@ impl Workers {
             if bytes.len() > MAX_COMMAND {
                 return Err(Refusal::too_large("the command", MAX_COMMAND));
             }
-            match self.bus.request(&subject, bytes, window).await {
+            let wait = match self.bus.request(&subject, bytes, window).await {
                 Ok(bytes) => return answer(&bytes),
                 Err(BusError::NoResponders) => match worker {
                     Some(worker) => {
                         self.lock().remove(&worker);
                         tried.push(worker);
+                        Duration::ZERO
                     }
                     None => {
-                        sleep(pause / 2 + self.env.jitter(pause)).await;
-                        pause = (pause * 2).min(Duration::from_secs(1));
                         tried.clear();
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        pause / 2 + self.env.jitter(pause / 2)
                     }
                 },
                 Err(BusError::TimedOut) => {
@@ -103,19 +120,19 @@ impl Workers {
                         tried.push(worker);
                     }
                     // It may still be writing until its deadline, by its clock.
-                    sleep(CLOCKS).await;
+                    CLOCKS
                 }
                 Err(BusError::TooLarge(_)) => return Err(Refusal::too_large("the command", MAX_COMMAND)),
                 Err(error) => {
-                    tracing::debug!(%error, "the backplane is out of reach");
-                    // It may have arrived before the connection broke.
-                    sleep(
-                        window.min(give_up_at.saturating_duration_since(self.env.instant()))
-                            + self.env.jitter(pause),
-                    )
-                    .await;
+                    tracing::debug!(%error, "the backplane is out of reach: the command was not sent");
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause / 2 + self.env.jitter(pause / 2)
                 }
+            };
+            if self.env.instant() + wait + LEAST >= give_up_at {
+                return Err(Refusal::unavailable("no worker answered"));
             }
+            sleep(wait).await;
         }
     }
 

@@ -141,6 +141,7 @@ async fn serve(listener: TcpListener, database: Database, shutdown: Cancellation
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
+            biased;
         result = server::serve_with_shutdown(listener, database, shutdown.clone().cancelled_owned()) => {
             if let Err(error) = result {
                 tracing::error!(%error, "the DynamoDB engine ended");

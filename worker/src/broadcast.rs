@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use simurgh_backplane::{
     Bucket, BusError, Entry,
     subject::{self, Filter},
@@ -69,6 +70,19 @@ fn owner(entry: &Entry) -> Option<(UserId, String)> {
     Some((UserId::new(&user).ok()?, gateway))
 }
 
+/// The envelopes that tell these users a notice: as many as it takes.
+fn envelopes(users: &[UserId], notice: &Notice) -> impl Iterator<Item = Bytes> {
+    // Quotes and a comma.
+    const USER_BYTES: usize = limits::ID_CHARS + 3;
+    // The event's name, and what is between the parts.
+    const REST: usize = 1024;
+    let room = limits::ENVELOPE_BYTES.saturating_sub(notice.payload.get().len() + REST);
+    users.chunks((room / USER_BYTES).max(1)).map(|users| {
+        let Notice { event, payload } = notice.clone();
+        envelope::encode(&GatewayEnvelope::Told { users: users.to_vec(), event: event.to_owned(), payload })
+    })
+}
+
 impl Worker {
     /// Tells everybody who listens on the conversation.
     pub async fn tell_conversation(
@@ -110,13 +124,13 @@ impl Worker {
     }
 
     async fn tell_gateway(&self, gateway: &str, users: &[UserId], notice: &Notice) -> Result<(), BusError> {
-        let Notice { event, payload } = notice.clone();
-        let told = GatewayEnvelope::Told { users: users.to_vec(), event: event.to_owned(), payload };
-        let payload = envelope::encode(&told);
-        if payload.len() > limits::ENVELOPE_BYTES {
-            return Err(BusError::TooLarge(payload.len()));
+        for told in envelopes(users, notice) {
+            if told.len() > limits::ENVELOPE_BYTES {
+                return Err(BusError::TooLarge(told.len()));
+            }
+            self.bus.publish(&self.subjects.gateway(gateway), told).await?;
         }
-        self.bus.publish(&self.subjects.gateway(gateway), payload).await
+        Ok(())
     }
 
     /// Where these users are connected now. Entries of gateways whose lease is gone count as gone.
@@ -145,5 +159,30 @@ impl Worker {
         let alive: BTreeSet<String> = leases.iter().filter_map(|lease| lease.key.parts().pop()).collect();
         *self.memory.leases.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, alive.clone()));
         Ok(alive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_to_many_users_takes_as_many_envelopes_as_it_must() {
+        let users: Vec<UserId> = (0..5_000).map(|n| UserId::new(&format!("{n:x<64}")).unwrap()).collect();
+        let told = |bytes: usize| {
+            let payload = Raw::of(&serde_json::json!({"x": "x".repeat(bytes)}));
+            let (mut count, mut told) = (0, Vec::new());
+            for envelope in envelopes(&users, &Notice { event: "presence_diff", payload }) {
+                assert!(envelope.len() <= limits::ENVELOPE_BYTES);
+                let GatewayEnvelope::Told { users, .. } = envelope::decode(&envelope).unwrap() else {
+                    panic!("workers choose no status");
+                };
+                count += 1;
+                told.extend(users);
+            }
+            assert_eq!(told, users);
+            count
+        };
+        assert_eq!((told(100), told(700_000)), (1, 4));
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use simurgh_protocol::{Reason, Refusal, Timestamp, UserId, envelope::Success};
+use uuid::Uuid;
 
 use crate::{
     Request, Worker,
@@ -22,6 +23,9 @@ struct ContactDocument {
     state: ContactState,
     /// When the state began.
     since: Timestamp,
+    /// The request that began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<Uuid>,
 }
 
 impl ContactDocument {
@@ -100,8 +104,8 @@ impl Worker {
         }
         for attempt in 0..ATTEMPTS {
             self.back_off(attempt).await;
-            if let Some(decision) = self.try_set_contact(request, &user, contact, present).await? {
-                if decision == Decision::Change {
+            if let Some(tells) = self.try_set_contact(request, &user, contact, present).await? {
+                if tells {
                     self.tell_contact(request, &user, contact, present).await;
                 }
                 return Ok(document::done(204));
@@ -110,14 +114,14 @@ impl Worker {
         Err(document::contended())
     }
 
-    /// One attempt; `None` where somebody else was quicker.
+    /// One attempt: whether the contact is to be told; `None` where somebody else was quicker.
     async fn try_set_contact(
         &self,
         request: &Request,
         user: &UserId,
         contact: &UserId,
         present: bool,
-    ) -> Result<Option<Decision>, Refusal> {
+    ) -> Result<Option<bool>, Refusal> {
         let (key, mirror) = (keys::contact(user, contact), keys::follower(contact, user));
         let stored: Option<Stored<ContactDocument>> = self.load(request, &key).await?;
         let was = stored.as_ref().is_some_and(|stored| stored.document.holds());
@@ -126,8 +130,15 @@ impl Worker {
 
         let now = self.env.now();
         let state = if present { ContactState::Contact } else { ContactState::Removed };
-        let before = stored.as_ref().filter(|_| decision == Decision::Unchanged);
-        let document = ContactDocument { state, since: before.map_or(now, |stored| stored.document.since) };
+        let (since, by) = match (decision, &stored) {
+            (Decision::Change, _) => (now, Some(request.id)),
+            (Decision::Unchanged, Some(Stored { document, .. })) => (document.since, document.by),
+            (Decision::Unchanged, None) => (now, None),
+        };
+        // Also where nothing changed: who changed it may have died before it told. But that a user vanishes tells those
+        // who may not see it that it is there: only attempts of the request that removed them tell that.
+        let tells = present || by == Some(request.id);
+        let document = ContactDocument { state, since, by };
         let expires_at = (!present).then(|| now.plus(TOMBSTONE));
         let expect = document::expect(stored.as_ref());
         let mut writes = vec![Write { expires_at, ..document::write(key, &document, expect) }];
@@ -136,6 +147,6 @@ impl Worker {
             let expect = document::expect(seen.as_ref());
             writes.push(Write { expires_at, ..document::write(mirror, &document, expect) });
         }
-        Ok(self.commit(request, writes).await?.then_some(decision))
+        Ok(self.commit(request, writes).await?.then_some(tells))
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     access::Rosters,
     broadcast::Leases,
-    log::{Bursts, Lanes, Tails},
+    log::{Bursts, Lanes, Notifiers, Tails},
     store::{Store, StoreError},
 };
 
@@ -71,6 +71,8 @@ pub(crate) struct Memory {
     pub(crate) tails: Tails,
     /// Sends that wait, by conversation.
     pub(crate) lanes: Lanes,
+    /// What members are still to be told, by conversation.
+    pub(crate) notifiers: Notifiers,
     /// What was sent since heads and positions were written last.
     pub(crate) bursts: Bursts,
     /// Which gateways live.
@@ -91,6 +93,7 @@ impl Worker {
             rosters: Rosters::default(),
             tails: Tails::default(),
             lanes: Lanes::default(),
+            notifiers: Notifiers::default(),
             bursts: Bursts::default(),
             leases: Leases::default(),
             tasks: TaskTracker::new(),
@@ -115,6 +118,11 @@ impl Worker {
     /// Resolves once the worker drains.
     pub(crate) async fn drains(&self) {
         self.memory.draining.cancelled().await;
+    }
+
+    /// Whether the worker drains.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.memory.draining.is_cancelled()
     }
 
     /// Does at once what waits for a later moment (heads, read positions), and returns when no task is left. What is

@@ -39,6 +39,10 @@ struct State {
     held: Vec<Vec<Write>>,
     odds: Odds,
     writes: Vec<Write>,
+    /// Which queries fail.
+    unreadable: Option<fn(&Query) -> bool>,
+    /// Partition and sort key, or where the range begins.
+    last_read: (String, String),
 }
 
 /// A [`MemoryStore`] with faults. Each call takes up to `delay`.
@@ -61,6 +65,16 @@ impl FaultyStore {
 
     pub(crate) fn odds(&self, odds: Odds) {
         self.state.lock().unwrap().odds = odds;
+    }
+
+    /// Queries for which this holds fail from now on.
+    pub(crate) fn unreadable(&self, queries: fn(&Query) -> bool) {
+        self.state.lock().unwrap().unreadable = Some(queries);
+    }
+
+    /// The item or the range that was read last, by partition and sort key.
+    pub(crate) fn last_read(&self) -> (String, String) {
+        self.state.lock().unwrap().last_read.clone()
     }
 
     /// Does what was held.
@@ -135,6 +149,7 @@ impl FaultyStore {
 #[async_trait]
 impl Store for FaultyStore {
     async fn get(&self, key: &Key, consistency: Consistency) -> Result<Option<Item>, StoreError> {
+        self.state.lock().unwrap().last_read = (key.pk.clone(), key.sk.clone());
         self.pause().await;
         let answer = self.store.get(key, consistency).await;
         self.pause().await;
@@ -157,7 +172,15 @@ impl Store for FaultyStore {
     }
 
     async fn query(&self, query: Query) -> Result<Page, StoreError> {
+        let unreadable = {
+            let mut state = self.state.lock().unwrap();
+            state.last_read = (query.pk.clone(), query.from.clone());
+            state.unreadable.is_some_and(|unreadable| unreadable(&query))
+        };
         self.pause().await;
+        if unreadable {
+            return Err(StoreError::Unavailable("injected".to_owned()));
+        }
         let answer = self.store.query(query).await;
         self.pause().await;
         answer

@@ -14,6 +14,7 @@ use simurgh_protocol::{
     },
     record::Status,
 };
+use uuid::Uuid;
 
 use crate::{
     Limits, Worker,
@@ -67,9 +68,14 @@ impl World {
 
     /// A call of `who`'s: a user, or `service`.
     pub(crate) async fn call(&self, who: &str, call: Call) -> Outcome {
+        self.attempt(who, self.worker.env.uuid(), call).await
+    }
+
+    /// A call as one attempt of the request `id`.
+    pub(crate) async fn attempt(&self, who: &str, id: Uuid, call: Call) -> Outcome {
         let principal = if who == "service" { Principal::Service } else { Principal::User(user(who)) };
         let deadline = self.worker.env.now().plus(Duration::from_secs(5));
-        let command = Command { id: self.worker.env.uuid(), principal, deadline, call };
+        let command = Command { id, principal, deadline, call };
         match self.worker.answer(command).await {
             Answer::Ok(success) => Ok((success.status, success.body.parse().unwrap())),
             Answer::Refused(refusal) => Err(refusal),
@@ -116,13 +122,18 @@ impl World {
 
     /// The gateway tells that the user's entry changed so.
     pub(crate) async fn changed(&self, who: &str, joins: &[&str], leaves: &[&str]) -> Outcome {
+        self.call("service", self.change(who, joins, leaves)).await
+    }
+
+    /// What the gateway asks for to tell that.
+    pub(crate) fn change(&self, who: &str, joins: &[&str], leaves: &[&str]) -> Call {
         let side = |refs: &[&str]| {
             let meta = |phx_ref: &&str| json!({"phx_ref": phx_ref, "status": "online", "online_at": self.worker.env.now()});
             let metas: Vec<Value> = refs.iter().map(meta).collect();
             if metas.is_empty() { json!({}) } else { json!({who: {"metas": metas}}) }
         };
         let diff = json!({"joins": side(joins), "leaves": side(leaves)});
-        self.call("service", Call::PresenceChanged { user: user(who), diff: Some(Raw::of(&diff)) }).await
+        Call::PresenceChanged { user: user(who), diff: Some(Raw::of(&diff)) }
     }
 
     /// What users were told since it was asked last.

@@ -1,6 +1,6 @@
 //! The conversations of a user, latest activity first.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -16,7 +16,12 @@ use crate::{
     Request, Worker,
     conversations::read::shown,
     document::{self, CONCURRENCY, Stored},
-    log::{HeadDocument, read::size, slot::Slot},
+    log::{
+        HeadDocument,
+        burst::Burst,
+        read::{Tail, size},
+        slot::Slot,
+    },
     members::{MemberDocument, MembershipDocument},
     store::{Consistency, Key, Query, keys},
 };
@@ -28,6 +33,9 @@ mod tests;
 
 /// Bytes of the conversations on a page; one at least is shown. What is left of an envelope is for its frame.
 const PAGE_BYTES: usize = limits::ENVELOPE_BYTES - 128 * 1024;
+
+/// How far a head may lag behind its log (contract section 4).
+const LAG: Duration = Duration::from_secs(2);
 
 /// A conversation of a user and when something happened in it last.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,7 +149,7 @@ impl Worker {
         user: &UserId,
         chunk: Vec<Active>,
     ) -> Result<Vec<(Active, Option<Listed>)>, Refusal> {
-        let lookups: Vec<_> = chunk.iter().map(|active| self.listed_one(request, user, &active.id)).collect();
+        let lookups: Vec<_> = chunk.iter().map(|active| self.listed_one(request, user, active)).collect();
         let listed: Vec<Option<Listed>> = stream::iter(lookups).buffered(CONCURRENCY).try_collect().await?;
         Ok(chunk.into_iter().zip(listed).collect())
     }
@@ -150,13 +158,18 @@ impl Worker {
         &self,
         request: &Request,
         user: &UserId,
-        id: &ConversationId,
+        active: &Active,
     ) -> Result<Option<Listed>, Refusal> {
+        let id = &active.id;
         let roster = self.roster(request, id).await?.filter(|roster| roster.members.contains(user));
         let member: Option<Stored<MemberDocument>> = self.load(request, &keys::member(id, user)).await?;
         let (Some(roster), Some(member)) = (roster, member) else { return Ok(None) };
         let meta = self.meta(request, id).await?;
-        let last_message = self.last_message(request, id).await?;
+        let slot = self.last_slot(request, id).await?;
+        if let Some(tail) = slot.as_ref().and_then(Tail::of) {
+            self.repair_listed(active, roster.version, tail);
+        }
+        let last_message = slot.and_then(|mut slot| slot.messages.pop()).map(|message| message.shown(id));
         let last_seq = last_message.as_ref().map_or(0, |message| message.seq);
         let last_read_seq = member.document.last_read_seq;
         Ok(Some(Listed {
@@ -168,11 +181,17 @@ impl Worker {
     }
 
     /// From the log itself: that costs no more than from the slot that a head names, and does not lag.
-    async fn last_message(&self, request: &Request, id: &ConversationId) -> Result<Option<Message>, Refusal> {
+    async fn last_slot(&self, request: &Request, id: &ConversationId) -> Result<Option<Slot>, Refusal> {
         let query = Query { descending: true, limit: 1, ..keys::slots(id, 1, MessageId::MAX_SEQ) };
         let page = self.query(request, query).await?;
-        let Some(item) = page.items.first() else { return Ok(None) };
-        Ok(Slot::read(item)?.messages.pop().map(|message| message.shown(id)))
+        page.items.first().map(Slot::read).transpose()
+    }
+
+    /// Has a head raised that lags further behind than it may: who was to raise it died, or gave up.
+    fn repair_listed(&self, active: &Active, members_version: u64, tail: Tail) {
+        if active.last_seq < tail.seq && self.env.now().since(tail.sent_at) > LAG {
+            self.note_burst(&active.id, Burst { tail: Some(tail), ..Burst::of(members_version) });
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Members of conversations: adding and removing them, and what is stored of them.
 
+use std::sync::Arc;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use simurgh_protocol::{
-    ConversationId, Refusal, UserId,
+    ConversationId, Reason, Refusal, UserId,
     envelope::{ConversationEvent, Principal, Success},
 };
 
@@ -32,7 +34,7 @@ struct Sides {
 
 /// What one attempt came to: the roster that it began with and whether it changed that.
 struct Outcome {
-    before: std::sync::Arc<Roster>,
+    before: Arc<Roster>,
     changed: bool,
 }
 
@@ -52,6 +54,8 @@ impl Worker {
             self.back_off(attempt).await;
             if let Some(Outcome { before, changed }) = self.try_add(request, id, user).await? {
                 if changed {
+                    let added = ConversationEvent::Added { user: user.clone() };
+                    self.tell_conversation(id, before.version + 1, added).await;
                     let told = before.members.iter().chain([user]);
                     self.tell_updated(told, &self.updated(id, Change::MemberAdded, user)).await;
                 }
@@ -81,7 +85,7 @@ impl Worker {
                 let last_read_seq = self.tail(request, id).await?.map_or(0, |tail| tail.seq);
                 let joined_at = self.env.now();
                 let state = MemberState::Member;
-                let member = MemberDocument { state, joined_at, last_read_seq };
+                let member = MemberDocument { state, joined_at, last_read_seq, removed_by: None };
                 let membership = MembershipDocument { state, kind: before.kind, joined_at, peer: None };
                 let count = before.members.len() + 1;
                 vec![
@@ -114,12 +118,16 @@ impl Worker {
         for attempt in 0..ATTEMPTS {
             self.back_off(attempt).await;
             if let Some(Outcome { before, changed }) = self.try_remove(request, id, user).await? {
-                // Also where another attempt removed the user and may have died before it told so: channels of who is
-                // no member may close at any time.
-                let version = before.version + u64::from(changed);
-                self.tell_conversation(id, version, ConversationEvent::Removed { user: user.clone() }).await;
                 if changed {
+                    // The version that the commit made: gateways take it as proof that this step was this removal.
+                    let removed = ConversationEvent::Removed { user: user.clone() };
+                    self.tell_conversation(id, before.version + 1, removed).await;
                     self.tell_updated(&before.members, &self.updated(id, Change::MemberRemoved, user)).await;
+                } else {
+                    // Another attempt may have removed the user and died before it told so. Which step that was is
+                    // not known here: the version alone makes gateways look up whom they serve.
+                    let nothing = ConversationEvent::Messages(Vec::new());
+                    self.tell_conversation(id, before.version, nothing).await;
                 }
                 return Ok(stored::done(204));
             }
@@ -134,7 +142,13 @@ impl Worker {
         id: &ConversationId,
         user: &UserId,
     ) -> Result<Option<Outcome>, Refusal> {
-        let before = self.member_access(request, id).await?;
+        let before = match self.member_access(request, id).await {
+            Err(refusal) if refusal.reason == Reason::NotAMember => {
+                let before = self.left_before(request, id, user).await?.ok_or(refusal)?;
+                return Ok(Some(Outcome { before, changed: false }));
+            }
+            access => access?,
+        };
         let created_by = match &request.principal {
             Principal::User(caller) if caller != user => self.meta(request, id).await?.document.created_by,
             _ => None,
@@ -149,11 +163,13 @@ impl Worker {
         let now = self.env.now();
         let expires_at = Some(now.plus(TOMBSTONE));
         let last_read_seq = sides.member.as_ref().map_or(0, |member| member.document.last_read_seq);
+        let changed = removal == Removal::Remove;
+        let removed_before = sides.member.as_ref().and_then(|member| member.document.removed_by);
+        let removed_by = if changed { Some(request.id) } else { removed_before };
         let state = MemberState::Removed;
-        let member = MemberDocument { state, joined_at: now, last_read_seq };
+        let member = MemberDocument { state, joined_at: now, last_read_seq, removed_by };
         let expect = stored::expect(sides.member.as_ref());
         let mut writes = vec![Write { expires_at, ..stored::write(keys::member(id, user), &member, expect) }];
-        let changed = removal == Removal::Remove;
         if changed {
             let membership = MembershipDocument { state, kind: before.kind, joined_at: now, peer: None };
             let expect = stored::expect(sides.membership.as_ref());
@@ -162,6 +178,24 @@ impl Worker {
             writes.push(self.recounted(id, &before, before.members.len().saturating_sub(1)));
         }
         Ok(self.commit(request, writes).await?.then_some(Outcome { before, changed }))
+    }
+
+    /// The members now, where an earlier attempt of this very request let its caller leave: who left may not enter any
+    /// more, and is done all the same.
+    async fn left_before(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        user: &UserId,
+    ) -> Result<Option<Arc<Roster>>, Refusal> {
+        if request.principal != Principal::User(user.clone()) {
+            return Ok(None);
+        }
+        let member = self.load::<MemberDocument>(request, &keys::member(id, user)).await?;
+        match member.filter(|member| member.document.removed_by == Some(request.id)) {
+            Some(_) => self.roster(request, id).await,
+            None => Ok(None),
+        }
     }
 
     async fn sides(&self, request: &Request, id: &ConversationId, user: &UserId) -> Result<Sides, Refusal> {

@@ -38,7 +38,7 @@ const RETELLINGS: usize = 3;
 struct Noted {
     connections: Connections,
     before: Option<StatusDocument>,
-    /// Where it changed: what is told from now on, and the version that says so.
+    /// Where it changed, now or by an earlier attempt of this request: what is told from now on, and the version that says so.
     after: Option<Stored<StatusDocument>>,
 }
 
@@ -96,9 +96,14 @@ impl Worker {
             // First the version, then the connections: what is written on it is never older than what it replaces.
             let stored: Option<Stored<StatusDocument>> = self.load(request, &key).await?;
             let connections = self.settled(request, user, given).await?;
+            let status = connections.status();
+            let untold = stored.as_ref().and_then(|stored| stored.document.untold(request.id, status));
+            if untold.is_some() {
+                return Ok(Noted { connections, before: untold, after: stored });
+            }
             let expect = document::expect(stored.as_ref());
             let before = stored.map(|stored| stored.document);
-            let Some(after) = status::decide(before.as_ref(), connections.status(), self.env.now()) else {
+            let Some(after) = status::decide(before.as_ref(), status, request.id, self.env.now()) else {
                 return Ok(Noted { connections, before, after: None });
             };
             request.in_time(&self.env)?;
@@ -124,7 +129,7 @@ impl Worker {
         mut stored: Stored<StatusDocument>,
     ) -> Result<(), Refusal> {
         for _ in 0..RETELLINGS {
-            let StatusDocument { status, since } = stored.document;
+            let StatusDocument { status, since, .. } = stored.document;
             let told = Told { user_id: user.clone(), status, last_seen: Some(since) };
             self.tell_users(audience, sent::USER_PRESENCE_CHANGED, &Raw::of(&told)).await;
             match self.load(request, &keys::status(user)).await? {

@@ -82,9 +82,9 @@ pub(crate) fn no_such_message() -> Refusal {
     Refusal::new(Reason::NotFound, "there is no such message in this conversation")
 }
 
-/// A reaction: 1 to 64 bytes, something to see, no name on `Object.prototype` (contract section 3.3).
+/// A reaction: 1 to 64 bytes, no name on `Object.prototype` (contract section 3.3).
 fn check(reaction: &str) -> Result<(), Refusal> {
-    if reaction.trim().is_empty() || reaction.len() > limits::REACTION_BYTES {
+    if reaction.is_empty() || reaction.len() > limits::REACTION_BYTES {
         return Err(Refusal::invalid("reaction", format!("must be 1 to {} bytes", limits::REACTION_BYTES)));
     }
     if id::on_object_prototype(reaction) {
@@ -195,12 +195,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reaction_is_short_visible_and_no_name_on_the_prototype() {
-        for reaction in ["👍", "+1", "a b", &"x".repeat(64)] {
+    fn a_reaction_is_short_and_no_name_on_the_prototype() {
+        for reaction in ["👍", "+1", "a b", " ", "\u{a0}\n", &"x".repeat(64)] {
             assert_eq!(check(reaction), Ok(()), "{reaction}");
         }
-        for reaction in ["", " ", "\u{a0}\n", "constructor", "__proto__", &"x".repeat(65), &"👍".repeat(17)]
-        {
+        for reaction in ["", "constructor", "__proto__", &"x".repeat(65), &"👍".repeat(17)] {
             assert_eq!(check(reaction).unwrap_err().reason, Reason::ValidationFailed, "{reaction}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{StreamExt, TryStreamExt, future::try_join, stream};
+use futures_util::{StreamExt, TryStreamExt, future::try_join3, stream};
 use serde::{Deserialize, Serialize};
 use simurgh_protocol::{
     ConversationId, MessageId, Raw, Reason, Refusal, Timestamp, UserId,
@@ -13,6 +13,7 @@ use simurgh_protocol::{
 
 use crate::{
     Request, Worker,
+    access::Roster,
     broadcast::Notice,
     conversations::updated::{Change, ConversationUpdated},
     log::{burst::Moved, read::Room},
@@ -21,6 +22,9 @@ use crate::{
     store::keys,
     validate,
 };
+
+#[cfg(test)]
+mod tests;
 
 /// Conversations marked at once: all of a user's must be done within one attempt's time.
 const AT_ONCE: usize = 64;
@@ -75,7 +79,8 @@ struct Named {
 /// A position that moved: what the users concerned are told of it.
 struct Read {
     conversation: ConversationId,
-    named: Option<(Named, Raw)>,
+    /// For the sender of the message that it names.
+    receipt: Option<(UserId, Raw)>,
 }
 
 impl Worker {
@@ -97,7 +102,7 @@ impl Worker {
         let moved = moved.ok_or_else(Refusal::not_a_member)?;
         if message.seq() > moved.before.max(sent) {
             let named = Named { id: message.id, sender: message.sender };
-            let read = self.tell_receipt(id, roster.version, &user, Some(named)).await;
+            let read = self.tell_receipt(id, &roster, &user, Some(named)).await;
             self.tell_readers(user, vec![read]);
         }
         Ok(Success::ok(&Marked { marked_read: true, last_read_seq: moved.now }))
@@ -144,21 +149,29 @@ impl Worker {
         user: &UserId,
     ) -> Result<(u64, Option<Read>), Refusal> {
         let key = keys::member(id, user);
-        let (member, tail) =
-            try_join(self.load::<MemberDocument>(request, &key), self.tail(request, id)).await?;
+        // A conversation that was never completed has member documents, too.
+        let (roster, member, tail) = try_join3(
+            self.member_access(request, id),
+            self.load::<MemberDocument>(request, &key),
+            self.tail(request, id),
+        )
+        .await?;
         let member = member.filter(|member| member.document.holds()).ok_or_else(Refusal::not_a_member)?;
         let (last_seq, held) = (tail.map_or(0, |tail| tail.seq), member.document.last_read_seq);
         if last_seq <= held {
             return Ok((held, None));
         }
-        let roster = self.member_access(request, id).await?;
         let moved = self.move_position(request, id, user, last_seq).await?;
         let moved = moved.ok_or_else(Refusal::not_a_member)?;
         if !moved.moved() {
             return Ok((moved.now, None));
         }
-        let named = self.last_by_another(request, id, user, moved).await?;
-        let read = self.tell_receipt(id, roster.version, user, named).await;
+        let named = self.last_by_another(request, id, user, moved).await.unwrap_or_else(|refusal| {
+            // The conversation is marked: that nobody is told of it does not undo that.
+            tracing::debug!(%refusal, "a receipt was not sent");
+            None
+        });
+        let read = self.tell_receipt(id, &roster, user, named).await;
         Ok((moved.now, Some(read)))
     }
 
@@ -180,18 +193,20 @@ impl Worker {
     async fn tell_receipt(
         &self,
         id: &ConversationId,
-        members_version: u64,
+        roster: &Roster,
         user: &UserId,
         named: Option<Named>,
     ) -> Read {
         let conversation = id.clone();
-        let Some(named) = named else { return Read { conversation, named: None } };
+        let Some(named) = named else { return Read { conversation, receipt: None } };
         let (message_id, seq, read_at) = (named.id, named.id.seq(), self.env.now());
         let payload = Raw::of(&Receipt { conversation_id: id, message_id, seq, user_id: user, read_at });
         let event = sent::READ_RECEIPT.to_owned();
         let told = ConversationEvent::Told { event, payload: payload.clone(), except: None };
-        self.tell_conversation(id, members_version, told).await;
-        Read { conversation, named: Some((named, payload)) }
+        self.tell_conversation(id, roster.version, told).await;
+        // What happens in a conversation is no business of those who left it.
+        let concerned = roster.members.contains(&named.sender);
+        Read { conversation, receipt: concerned.then_some((named.sender, payload)) }
     }
 
     /// Tells the senders of what was read, and the reader's other devices, while the reader has its answer.
@@ -202,9 +217,9 @@ impl Worker {
         let (worker, updated_at) = (self.clone(), self.env.now());
         self.spawn(async move {
             let mut updates = Vec::new();
-            for Read { conversation: conversation_id, named } in reads {
-                if let Some((named, receipt)) = named {
-                    worker.tell_users(&[named.sender], sent::READ_RECEIPT, &receipt).await;
+            for Read { conversation: conversation_id, receipt } in reads {
+                if let Some((sender, receipt)) = receipt {
+                    worker.tell_users(&[sender], sent::READ_RECEIPT, &receipt).await;
                 }
                 let (change, user_id) = (Change::Read, Some(reader.clone()));
                 let updated =

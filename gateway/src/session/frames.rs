@@ -8,11 +8,17 @@ use simurgh_protocol::{
     frame, topic,
 };
 
-use super::{Channel, Effect, Gate, Session, State};
+use super::{Channel, Effect, Gate, PATIENCE, Session, State};
 use crate::{mailbox::ChannelId, rates::exceeded};
 
 impl Session {
-    pub(super) fn frame(&mut self, frame: Frame, gate: &mut dyn Gate, effects: &mut Vec<Effect>) {
+    pub(super) fn frame(
+        &mut self,
+        at: Timestamp,
+        frame: Frame,
+        gate: &mut dyn Gate,
+        effects: &mut Vec<Effect>,
+    ) {
         let event = frame.event.as_text().unwrap_or_default();
         if frame.topic.as_text() == Some(topic::PHOENIX) && event == phx::HEARTBEAT {
             let ok = frame::reply(self.vsn, &Ref::null(), &frame.reference, &frame.topic, Ok(&Raw::empty()));
@@ -24,19 +30,19 @@ impl Session {
             let channel = self.channels.get_mut(&topic)?;
             Some((topic, channel))
         }) else {
-            self.not_joined(&frame, gate, effects);
+            self.not_joined(at, &frame, gate, effects);
             return;
         };
         if matches!(channel.state, State::Open) {
-            self.on_channel(&topic, frame, gate, effects);
+            self.on_channel(&topic, at, frame, gate, effects);
         } else {
-            channel.waiting.push_back(frame);
+            channel.waiting.push_back((at, frame));
             self.waiting += 1;
         }
     }
 
     /// A frame for a topic that has no channel.
-    fn not_joined(&mut self, frame: &Frame, gate: &mut dyn Gate, effects: &mut Vec<Effect>) {
+    fn not_joined(&mut self, at: Timestamp, frame: &Frame, gate: &mut dyn Gate, effects: &mut Vec<Effect>) {
         let topic = frame.topic.as_text().and_then(Topic::parse);
         match (frame.event.as_text(), topic) {
             (Some(phx::LEAVE), _) => {
@@ -49,7 +55,7 @@ impl Session {
                 );
                 effects.push(Effect::Send(ok));
             }
-            (Some(phx::JOIN), Some(topic)) => self.join(topic, frame, None, gate, effects),
+            (Some(phx::JOIN), Some(topic)) => self.join(topic, at, frame, None, gate, effects),
             _ => {
                 let refusal = Refusal::new(Reason::UnmatchedTopic, "no channel is joined on this topic");
                 self.refuse(&Ref::null(), frame, &refusal, effects);
@@ -60,6 +66,7 @@ impl Session {
     fn join(
         &mut self,
         topic: Topic,
+        at: Timestamp,
         frame: &Frame,
         replaces: Option<Channel>,
         gate: &mut dyn Gate,
@@ -86,7 +93,7 @@ impl Session {
             waiting: waiting.unwrap_or_default(),
         };
         self.channels.insert(topic.clone(), channel);
-        effects.push(Effect::Join { channel: id, topic, params: frame.payload.clone() });
+        effects.push(Effect::Join { channel: id, topic, params: frame.payload.clone(), asked_at: at });
     }
 
     fn refuse_join(
@@ -110,14 +117,21 @@ impl Session {
     }
 
     /// A frame for a channel with nothing under way.
-    fn on_channel(&mut self, topic: &Topic, frame: Frame, gate: &mut dyn Gate, effects: &mut Vec<Effect>) {
+    fn on_channel(
+        &mut self,
+        topic: &Topic,
+        at: Timestamp,
+        frame: Frame,
+        gate: &mut dyn Gate,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(channel) = self.channels.get_mut(topic) else { return };
         let (id, join_ref) = (channel.id, channel.join_ref.clone());
         match frame.event.as_text() {
             Some(phx::JOIN) => {
                 if let Some(old) = self.channels.remove(topic) {
                     effects.push(Effect::Leave { channel: id, topic: topic.clone() });
-                    self.join(topic.clone(), &frame, Some(old), gate, effects);
+                    self.join(topic.clone(), at, &frame, Some(old), gate, effects);
                 }
             }
             // A leave that does not name this join is stale; Phoenix ignores it without a reply.
@@ -129,6 +143,10 @@ impl Session {
                 effects.push(Effect::Send(closed));
                 self.remove(topic, gate, effects);
             }
+            _ if gate.now().since(at) >= PATIENCE => {
+                let refusal = Refusal::unavailable("it waited too long behind others");
+                self.refuse(&join_ref, &frame, &refusal, effects);
+            }
             event => match accept(topic, event, &frame, gate) {
                 Err(refusal) => self.refuse(&join_ref, &frame, &refusal, effects),
                 Ok(Push::Ping) => self.ping(&join_ref, &frame, gate.now(), effects),
@@ -139,6 +157,7 @@ impl Session {
                         topic: topic.clone(),
                         push,
                         payload: frame.payload,
+                        asked_at: at,
                     });
                 }
             },
@@ -162,9 +181,9 @@ impl Session {
             if !matches!(channel.state, State::Open) {
                 return;
             }
-            let Some(frame) = channel.waiting.pop_front() else { return };
+            let Some((at, frame)) = channel.waiting.pop_front() else { return };
             self.waiting = self.waiting.saturating_sub(1);
-            self.on_channel(topic, frame, gate, effects);
+            self.on_channel(topic, at, frame, gate, effects);
         }
     }
 
@@ -176,10 +195,15 @@ impl Session {
         }
     }
 
-    fn release(&mut self, waiting: VecDeque<Frame>, gate: &mut dyn Gate, effects: &mut Vec<Effect>) {
+    fn release(
+        &mut self,
+        waiting: VecDeque<(Timestamp, Frame)>,
+        gate: &mut dyn Gate,
+        effects: &mut Vec<Effect>,
+    ) {
         self.waiting = self.waiting.saturating_sub(waiting.len());
-        for frame in waiting {
-            self.frame(frame, gate, effects);
+        for (at, frame) in waiting {
+            self.frame(at, frame, gate, effects);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a socket does for its session: joins, pushes, and letting go.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
@@ -8,11 +8,12 @@ use serde_json::{Map, json};
 use simurgh_backplane::{Bucket, BusError, subject};
 use simurgh_protocol::{
     ConversationId, Push, Raw, Reason, Ref, Refusal, Timestamp, Topic, UserId, Vsn,
-    envelope::{self, Call, Head, JoinedConversation, JoinedUser, Principal, UserPresence},
+    envelope::{self, Call, ChosenStatus, Head, JoinedConversation, JoinedUser, Principal, UserPresence},
     event::sent,
     frame,
     record::{Status, Unread},
 };
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::Socket;
@@ -24,7 +25,12 @@ use crate::{
     topic::{Joined as TopicJoined, actor::Command},
     topics::Attachment,
     users::{Message, metas, shown},
+    workers::BUDGET,
 };
+
+/// How often presence is read again for a join where the backplane did not answer, and how far apart.
+const STATE_ATTEMPTS: u32 = 10;
+const STATE_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a channel holds on to.
 pub(super) enum Held {
@@ -36,8 +42,8 @@ pub(super) enum Held {
         attachment: Attachment,
         /// Where the join's reply says that the logs stand.
         head: Head,
-        /// Whether the user shows in presence.
-        visible: bool,
+        /// The status that the user had chosen.
+        chosen: Option<ChosenStatus>,
     },
 }
 
@@ -70,7 +76,13 @@ pub(super) enum Outcome {
 
 impl<Io> Socket<Io> {
     /// Finds out whether the channel may be joined, and gets ready for its broadcasts.
-    pub(super) fn join(&self, channel: ChannelId, topic: Topic, params: Raw) -> BoxFuture<'static, Outcome> {
+    pub(super) fn join(
+        &self,
+        channel: ChannelId,
+        topic: Topic,
+        params: Raw,
+        until: Instant,
+    ) -> BoxFuture<'static, Outcome> {
         let (shared, user, session_id) =
             (Arc::clone(&self.shared), self.user.clone(), self.session_id.clone());
         Box::pin(async move {
@@ -79,8 +91,8 @@ impl<Io> Socket<Io> {
                 Ok(wait) => {
                     tokio::time::sleep(wait).await;
                     match &topic {
-                        Topic::User(_) => join_user(&shared, &user, &session_id).await,
-                        Topic::Conversation(id) => join_conversation(&shared, &user, id, params).await,
+                        Topic::User(_) => join_user(&shared, &user, &session_id, until).await,
+                        Topic::Conversation(id) => join_conversation(&shared, &user, id, params, until).await,
                     }
                 }
             };
@@ -96,7 +108,7 @@ impl<Io> Socket<Io> {
                 self.shared.sockets.open(&self.user, UserChannel { channel, vsn: self.vsn, mailbox });
                 self.work.push(self.user_state(channel, join_ref, true));
             }
-            Some((_, Held::Conversation { attachment, head, visible })) => {
+            Some((_, Held::Conversation { attachment, head, chosen })) => {
                 let joined = TopicJoined {
                     channel,
                     user: self.user.clone(),
@@ -105,7 +117,7 @@ impl<Io> Socket<Io> {
                     mailbox,
                     head: head.clone(),
                 };
-                attachment.tell(Command::Join(Box::new(joined), *visible)).await;
+                attachment.tell(Command::Join(Box::new(joined), *chosen)).await;
             }
             None => tracing::error!(%topic, "a channel was opened that holds nothing"),
         }
@@ -153,11 +165,20 @@ impl<Io> Socket<Io> {
             let visible = if joined {
                 visible
             } else {
-                let joined = ask::<JoinedUser>(&shared, &user, Call::JoinUser).await;
+                let joined =
+                    ask::<JoinedUser>(&shared, &user, Call::JoinUser, shared.env.instant() + BUDGET).await;
                 joined.map(|joined| joined.visible).unwrap_or(visible)
             };
             let name = format!("user:{user}");
-            match presence_state(&shared, &visible).await {
+            let mut state = presence_state(&shared, &visible).await;
+            for _ in 0..STATE_ATTEMPTS {
+                if state.is_ok() {
+                    break;
+                }
+                tokio::time::sleep(STATE_PAUSE + shared.env.jitter(STATE_PAUSE)).await;
+                state = presence_state(&shared, &visible).await;
+            }
+            match state {
                 Ok(state) => {
                     let state = frame::push(vsn, &join_ref, &name, sent::PRESENCE_STATE, &state);
                     frames.push(text(state));
@@ -179,6 +200,7 @@ impl<Io> Socket<Io> {
         topic: Topic,
         push: Push,
         payload: Raw,
+        until: Instant,
     ) -> BoxFuture<'static, Outcome> {
         let (shared, user) = (Arc::clone(&self.shared), self.user.clone());
         let attachment = match self.held.get(&channel) {
@@ -190,7 +212,7 @@ impl<Io> Socket<Io> {
                 Push::AccessToken => {
                     return Outcome::Renewed { channel, result: renew(&shared, &user, &payload) };
                 }
-                Push::UpdatePresence => choose(&shared, user, &payload).await,
+                Push::UpdatePresence => choose(&shared, user, &payload, until).await,
                 Push::TypingStart | Push::TypingStop => {
                     if let Some(attachment) = attachment {
                         let start = push == Push::TypingStart;
@@ -204,7 +226,11 @@ impl<Io> Socket<Io> {
                         Topic::User(_) => None,
                     };
                     let call = Call::Push { conversation, push, payload };
-                    shared.workers.call(Principal::User(user), call).await.map(|success| success.body)
+                    shared
+                        .workers
+                        .call_until(until, Principal::User(user), call)
+                        .await
+                        .map(|success| success.body)
                 }
             };
             Outcome::Done { channel, result }
@@ -220,8 +246,9 @@ async fn ask<T: serde::de::DeserializeOwned>(
     shared: &Shared,
     user: &UserId,
     call: Call,
+    until: Instant,
 ) -> Result<T, Refusal> {
-    let success = shared.workers.call(Principal::User(user.clone()), call).await?;
+    let success = shared.workers.call_until(until, Principal::User(user.clone()), call).await?;
     success.body.parse().map_err(|error| {
         tracing::warn!(%error, "a worker's answer could not be read: upgrade this gateway");
         Refusal::unavailable("the answer could not be read")
@@ -233,17 +260,22 @@ fn unreachable(error: &BusError) -> Refusal {
     Refusal::unavailable("the backplane is out of reach")
 }
 
-async fn join_user(shared: &Arc<Shared>, user: &UserId, session_id: &str) -> Result<Joined, Refusal> {
+async fn join_user(
+    shared: &Arc<Shared>,
+    user: &UserId,
+    session_id: &str,
+    until: Instant,
+) -> Result<Joined, Refusal> {
     let (topic, phx_ref) = (Topic::User(user.clone()), shared.env.short_id());
     // The entry is written before the reply: what is said to the user from then on finds this gateway.
-    let status = shared.users.join(user.clone(), topic.clone(), Some(phx_ref.clone())).await;
+    let status = shared.users.join(user.clone(), topic.clone(), Some(phx_ref.clone()), until).await;
     let found = match &status {
-        Ok(_) => ask::<JoinedUser>(shared, user, Call::JoinUser).await,
+        Ok(_) => ask::<JoinedUser>(shared, user, Call::JoinUser, until).await,
         Err(error) => Err(unreachable(error)),
     };
     match found {
         Ok(JoinedUser { visible, unread }) => {
-            let status = status.ok().flatten().unwrap_or(Status::Online);
+            let status = status.ok().flatten().map_or(Status::Online, |chosen| chosen.status);
             let response = Raw::of(&json!({"user_id": user, "status": status, "session_id": session_id}));
             Ok(Joined { response, held: Held::User(UserTopic { phx_ref, visible, unread }) })
         }
@@ -260,22 +292,22 @@ async fn join_conversation(
     user: &UserId,
     id: &ConversationId,
     params: Raw,
+    until: Instant,
 ) -> Result<Joined, Refusal> {
     // The subscription stands before the log is read, so that nothing falls in between.
-    let attachment = shared.topics.attach(id, shared).await.map_err(|error| unreachable(&error))?;
+    let attachment = shared.topics.attach(id, shared, until).await.map_err(|error| unreachable(&error))?;
     let call = Call::JoinConversation { conversation: id.clone(), params };
-    let JoinedConversation { head, response } = ask(shared, user, call).await?;
+    let JoinedConversation { head, response } = ask(shared, user, call, until).await?;
     let topic = Topic::Conversation(id.clone());
-    let status = match shared.users.join(user.clone(), topic.clone(), None).await {
-        Ok(status) => status,
+    let chosen = match shared.users.join(user.clone(), topic.clone(), None, until).await {
+        Ok(chosen) => chosen,
         Err(error) => {
             let gone = Message::Leave { user: user.clone(), topic, phx_ref: None, dropped: false };
             shared.users.tell(gone).await;
             return Err(unreachable(&error));
         }
     };
-    let visible = status != Some(Status::Offline);
-    Ok(Joined { response, held: Held::Conversation { attachment, head, visible } })
+    Ok(Joined { response, held: Held::Conversation { attachment, head, chosen } })
 }
 
 /// Those of `visible` who are connected and want to be seen.
@@ -324,7 +356,7 @@ fn renew(shared: &Shared, user: &UserId, payload: &Raw) -> Result<(Raw, Timestam
     Ok((Raw::of(&json!({"expires_at": claims.expires_at})), claims.expires_at))
 }
 
-async fn choose(shared: &Shared, user: UserId, payload: &Raw) -> Result<Raw, Refusal> {
+async fn choose(shared: &Shared, user: UserId, payload: &Raw, until: Instant) -> Result<Raw, Refusal> {
     #[derive(Deserialize)]
     struct Chosen {
         status: Status,
@@ -332,6 +364,6 @@ async fn choose(shared: &Shared, user: UserId, payload: &Raw) -> Result<Raw, Ref
     let Chosen { status } = payload
         .parse()
         .map_err(|_| Refusal::invalid("status", "must be one of online, away, busy, offline"))?;
-    shared.users.choose(user, status).await.map_err(|error| unreachable(&error))?;
+    shared.users.choose(user, status, until).await.map_err(|error| unreachable(&error))?;
     Ok(Raw::of(&json!({ "status": status })))
 }

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use simurgh_backplane::{Delivery, Subscription};
+use simurgh_backplane::{BusError, Delivery, Subscription};
 use simurgh_protocol::{
     ConversationId, Refusal, UserId,
     envelope::{
-        self, Call, ConversationEnvelope, ConversationEvent, Head, Membership, PresenceMeta, Principal, Range,
+        self, Call, ChosenStatus, ConversationEnvelope, ConversationEvent, Head, Membership, PresenceMeta,
+        Principal, Range,
     },
 };
 use tokio::{
@@ -25,6 +26,7 @@ use crate::{
 };
 
 mod command;
+mod others;
 mod own;
 
 pub use command::{Command, Ready};
@@ -45,6 +47,8 @@ const LOOK: Duration = Duration::from_secs(30);
 const LOOK_WHEN_QUIET: Duration = Duration::from_secs(300);
 /// How long after the last event a conversation counts as quiet.
 const QUIET: Duration = Duration::from_secs(600);
+/// After the backplane was away: how long the other gateways have to come back before who is missing is forgotten.
+const BACK: Duration = Duration::from_secs(3);
 /// Between attempts to read a log that could not be read.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -60,6 +64,7 @@ enum Done {
     Head(Result<Head, Refusal>),
     Saved(entry::Saved),
     Entries(Entries),
+    AllEntries(Vec<(String, u64)>, Result<Entries, BusError>),
 }
 
 struct Actor {
@@ -69,6 +74,8 @@ struct Actor {
     locals: BTreeMap<(SocketId, ChannelId), Local>,
     departing: Vec<(Instant, PresenceMeta)>,
     typing: BTreeMap<UserId, Instant>,
+    /// The latest status that was heard of each user with channels here.
+    chosen: BTreeMap<UserId, ChosenStatus>,
     saver: Saver,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     reading: bool,
@@ -76,6 +83,7 @@ struct Actor {
     read_not_before: Instant,
     diff_at: Option<Instant>,
     look_at: Option<Instant>,
+    read_entries_at: Option<Instant>,
     event_at: Instant,
     linger_until: Option<Instant>,
 }
@@ -116,6 +124,7 @@ impl Actor {
             locals: BTreeMap::new(),
             departing: Vec::new(),
             typing: BTreeMap::new(),
+            chosen: BTreeMap::new(),
             saver: Saver::default(),
             work: FuturesUnordered::new(),
             reading: false,
@@ -123,6 +132,7 @@ impl Actor {
             read_not_before: now,
             diff_at: None,
             look_at: Some(now + FIRST_LOOK),
+            read_entries_at: Some(now + FIRST_LOOK),
             event_at: now,
             linger_until: Some(now + LINGER),
             id,
@@ -140,6 +150,7 @@ impl Actor {
                     Some(command) => self.command(command),
                     None => return,
                 },
+                () = self.shared.stopped.cancelled() => return,
                 Some(done) = self.work.next() => self.done(done),
                 delivery = subscription.next() => match delivery {
                     Some(delivery) => self.delivery(&delivery),
@@ -157,15 +168,16 @@ impl Actor {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Join(joined, visible) => self.join(*joined, visible),
+            Command::Join(joined, chosen) => self.join(*joined, chosen),
             Command::Leave { socket, channel, dropped } => self.leave(socket, channel, dropped),
             Command::Typing { user, start } => self.typing(user, start),
             Command::Drained(socket) => self.topic.drained(socket),
-            Command::Visibility { user, visible } => self.visibility(&user, visible),
+            Command::Chosen { user, chosen } => self.chosen(user, chosen),
             Command::GatewayGone(gateway) => {
                 let arrivals = self.topic.presence.forget(&gateway);
                 self.told_arrivals(&arrivals);
             }
+            Command::Look => self.look_soon(),
             Command::Again { reborn } => self.again(reborn),
         }
     }
@@ -184,15 +196,19 @@ impl Actor {
             return;
         }
         self.event_at = self.shared.env.instant();
+        if let ConversationEvent::Presence(change) = &envelope.event
+            && !self.shared.leases.is_standing(&change.gateway)
+        {
+            // Nobody vouches for it (yet): its entry counts, if it has a lease.
+            self.read_entry(change.gateway.clone());
+            return;
+        }
         let heard = self.topic.event(envelope);
         if let Some(user) = heard.removed {
             self.removed(&user);
         }
         if let Some(change) = heard.read_entry {
-            let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
-            self.work.push(Box::pin(async move {
-                Done::Entries(entry::read_one(&shared, &id, &change.gateway).await)
-            }));
+            self.read_entry(change.gateway);
         }
         self.told_arrivals(&heard.arrivals);
     }
@@ -205,60 +221,20 @@ impl Actor {
         }
     }
 
-    fn read_entries(&mut self, entries: Entries) {
-        let own = self.shared.leases.id();
-        for (gateway, entry) in entries {
-            if *gateway == *own {
-                continue;
-            }
-            let arrivals = match entry {
-                Some(entry) => self.topic.presence.read(&gateway, entry),
-                None => self.topic.presence.forget(&gateway),
-            };
-            self.told_arrivals(&arrivals);
-        }
-    }
-
-    fn again(&mut self, reborn: bool) {
-        if reborn {
-            // Others count the old name's connections as gone: the new name's have refs of their own.
-            let keys: Vec<_> = self
-                .locals
-                .iter()
-                .filter(|(_, local)| local.phx_ref.is_some())
-                .map(|(key, _)| *key)
-                .collect();
-            for key in keys {
-                let old = self.locals.get_mut(&key).and_then(|local| local.phx_ref.take());
-                self.appear(key);
-                if let Some(old) = old {
-                    self.vanish(&old);
-                }
-            }
-        }
-        self.saver.save_all(reborn);
-        let now = self.shared.env.instant();
-        self.look_at = Some(now + self.shared.env.jitter(FIRST_LOOK * 2));
-        let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
-        let known: Vec<String> = self.topic.presence.gateways().cloned().collect();
-        self.work.push(Box::pin(async move {
-            let mut entries = entry::read_all(&shared, &id).await.unwrap_or_default();
-            if !entries.is_empty() {
-                let missing =
-                    known.into_iter().filter(|gateway| !entries.iter().any(|(name, _)| name == gateway));
-                entries.extend(missing.map(|gateway| (gateway, None)).collect::<Vec<_>>());
-            }
-            Done::Entries(entries)
-        }));
-    }
-
     fn done(&mut self, done: Done) {
         let now = self.shared.env.instant();
         match done {
             Done::Range(result) => {
                 self.reading = false;
                 match result {
-                    Ok(range) => self.topic.range(&range),
+                    Ok(range) => {
+                        let before = self.topic.wants_range();
+                        self.topic.range(&range);
+                        if before.is_some() && self.topic.wants_range() == before {
+                            // The log does not reach as far as was heard: no asking in a loop.
+                            self.read_not_before = now + RETRY * 2 + self.shared.env.jitter(RETRY);
+                        }
+                    }
                     Err(_) => self.read_not_before = now + RETRY + self.shared.env.jitter(RETRY),
                 }
             }
@@ -268,6 +244,9 @@ impl Actor {
                     Ok(membership) => {
                         for user in self.topic.checked(&asked, &membership) {
                             self.removed(&user);
+                        }
+                        if self.topic.wants_check() == asked {
+                            self.read_not_before = now + RETRY + self.shared.env.jitter(RETRY);
                         }
                     }
                     Err(_) => self.read_not_before = now + RETRY + self.shared.env.jitter(RETRY),
@@ -282,6 +261,7 @@ impl Actor {
             Done::Head(Err(_)) => self.look_at = Some(now + RETRY * 2 + self.shared.env.jitter(RETRY * 8)),
             Done::Saved(saved) => self.saver.saved(saved, &self.shared.env),
             Done::Entries(entries) => self.read_entries(entries),
+            Done::AllEntries(known, entries) => self.read_all_entries(known, entries),
         }
     }
 
@@ -328,7 +308,7 @@ impl Actor {
         let waits = self.topic.wants_range().is_some() || !self.topic.wants_check().is_empty();
         let retry = (waits && !(self.reading && self.checking)).then_some(self.read_not_before);
         let retry = retry.filter(|at| *at > self.shared.env.instant());
-        [self.diff_at, self.look_at, self.linger_until, self.saver.due(), retry]
+        [self.diff_at, self.look_at, self.read_entries_at, self.linger_until, self.saver.due(), retry]
             .into_iter()
             .flatten()
             .chain(self.departing.iter().map(|(at, _)| *at))
@@ -359,6 +339,10 @@ impl Actor {
                 let (heads, id) = (self.shared.heads.clone(), self.id.clone());
                 self.work.push(Box::pin(async move { Done::Head(heads.ask(id).await) }));
             }
+        }
+        if self.read_entries_at.is_some_and(|at| at <= now) {
+            self.read_entries_at = None;
+            self.start_reading_entries();
         }
         if self.linger_until.is_some_and(|at| at <= now) {
             let ended = self.departing.is_empty()

@@ -176,6 +176,9 @@ pub async fn read_all(shared: &Shared, id: &ConversationId) -> Result<Entries, B
 
 /// One gateway's entry.
 pub async fn read_one(shared: &Shared, id: &ConversationId, gateway: &str) -> Entries {
+    if !shared.leases.stands(gateway).await {
+        return vec![(gateway.to_owned(), None)];
+    }
     match shared.bus.get(Bucket::Presence, &subject::conversation_key(id, gateway)).await {
         Ok(Some(entry)) => {
             let presence = envelope::decode(&entry.value).ok();

@@ -68,11 +68,10 @@ impl Presence {
     /// Another gateway says what changed there.
     pub fn step(&mut self, change: &PresenceChange) -> (Step, Vec<Arrival>) {
         let known = self.others.entry(change.gateway.clone()).or_default();
-        if change.revision <= known.revision {
-            return (Step::Done, Vec::new());
-        }
         let mut metas = match change.previous {
+            // Nobody was there before it, whatever the clock that revisions follow did meanwhile.
             0 => BTreeMap::new(),
+            _ if change.revision <= known.revision => return (Step::Done, Vec::new()),
             previous if previous == known.revision => known.metas.clone(),
             _ => return (Step::Read, Vec::new()),
         };
@@ -104,9 +103,9 @@ impl Presence {
         arrivals
     }
 
-    /// The other gateways that the view knows of.
-    pub fn gateways(&self) -> impl Iterator<Item = &String> {
-        self.others.keys()
+    /// The other gateways that the view knows of, and the revisions of their entries.
+    pub fn gateways(&self) -> impl Iterator<Item = (&String, u64)> {
+        self.others.iter().map(|(gateway, known)| (gateway, known.revision))
     }
 
     /// `presence_state`.
@@ -170,8 +169,11 @@ impl Presence {
         self.own.values().chain(others).any(|meta| meta.user == *user)
     }
 
+    /// Who went and came back within one diff never went: clients apply joins before leaves.
     fn note_joined(&mut self, meta: &PresenceMeta) {
-        self.joined.insert(meta.phx_ref.clone(), meta.clone());
+        if self.left.remove(&meta.phx_ref).is_none() {
+            self.joined.insert(meta.phx_ref.clone(), meta.clone());
+        }
     }
 
     /// Who came and went within one diff was never there.
@@ -251,7 +253,7 @@ mod tests {
         assert_eq!(view.step(&change(2, &[meta("alice", "3")], &[])).0, Step::Read);
         let entry = ConversationPresence { revision: 2, metas: vec![meta("alice", "3")] };
         assert_eq!(view.read("g2", entry), [Arrival::Joined(alice())]);
-        assert_eq!(view.step(&change(1, &[meta("bob", "9")], &[])), (Step::Done, vec![]));
+        assert_eq!(view.step(&change(2, &[meta("bob", "9")], &[])), (Step::Done, vec![]));
         assert_eq!(
             view.state().get(),
             r#"{"alice":{"metas":[{"online_at":"1970-01-01T00:00:00.000Z","phx_ref":"3"}]}}"#
@@ -268,6 +270,16 @@ mod tests {
         let _ = view.take_diff();
         view.remove_own("2");
         assert!(view.take_diff().get().contains(r#""leaves":{"alice""#));
+    }
+
+    #[test]
+    fn who_went_and_came_back_within_one_diff_never_went() {
+        let mut view = Presence::default();
+        view.step(&change(1, &[meta("alice", "3")], &[]));
+        let _ = view.take_diff();
+        view.forget("g2");
+        view.step(&change(1, &[meta("alice", "3")], &[]));
+        assert!(!view.has_diff());
     }
 
     #[test]

@@ -176,6 +176,26 @@ fn a_removed_member_is_closed_and_others_go_on() {
 }
 
 #[test]
+fn an_added_member_holds_nobody_up() {
+    let mut topic = Topic::new(id());
+    let a = join(&mut topic, 1, "a", head(0, 1), UNBOUNDED);
+    let added = ConversationEvent::Added { user: user("c") };
+    topic.event(ConversationEnvelope { members_version: 2, event: added });
+    assert!(topic.wants_check().is_empty());
+    topic.event(messages(2, [1]));
+    assert_eq!(seqs(&a), [1]);
+}
+
+#[test]
+fn news_of_nothing_does_not_vouch_for_the_version() {
+    let mut topic = Topic::new(id());
+    let _b = join(&mut topic, 1, "b", head(0, 1), UNBOUNDED);
+    // b was removed at version 2, which was lost; somebody who was no member was removed after.
+    topic.event(messages(2, []));
+    assert_eq!(topic.wants_check(), [user("b")]);
+}
+
+#[test]
 fn a_removal_that_was_lost_shows_before_the_next_message_is_delivered() {
     let mut topic = Topic::new(id());
     let (a, b) =

@@ -6,7 +6,6 @@ use simurgh_backplane::{Bucket, BusError, subject};
 use simurgh_protocol::{
     UserId,
     envelope::{self, ChosenStatus, UserPresence},
-    record::Status,
 };
 use tokio::sync::oneshot;
 
@@ -18,7 +17,7 @@ pub(super) struct Written {
     pub(super) user: UserId,
     /// A later choice found on another gateway.
     pub(super) outcome: Result<Option<ChosenStatus>, BusError>,
-    pub(super) joining: Vec<oneshot::Sender<Result<Option<Status>, BusError>>>,
+    pub(super) joining: Vec<oneshot::Sender<Result<Option<ChosenStatus>, BusError>>>,
     pub(super) choosing: Vec<oneshot::Sender<Result<(), BusError>>>,
     pub(super) shown: Vec<Shown>,
 }
@@ -30,7 +29,7 @@ pub(super) struct Write {
     pub(super) keep: bool,
     /// Whether the other gateways' entries were read.
     pub(super) known: bool,
-    pub(super) joining: Vec<oneshot::Sender<Result<Option<Status>, BusError>>>,
+    pub(super) joining: Vec<oneshot::Sender<Result<Option<ChosenStatus>, BusError>>>,
     pub(super) choosing: Vec<oneshot::Sender<Result<(), BusError>>>,
 }
 

@@ -2,7 +2,10 @@
 
 use simurgh_backplane::BusError;
 use simurgh_protocol::{Topic, UserId, envelope::ChosenStatus, record::Status};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
 
 /// Messages that wait for the task.
 const MESSAGES: usize = 4_096;
@@ -19,7 +22,7 @@ pub enum Message {
         /// For the user topic: the connection's ref.
         phx_ref: Option<String>,
         /// Gets the status held, or why it failed.
-        done: oneshot::Sender<Result<Option<Status>, BusError>>,
+        done: oneshot::Sender<Result<Option<ChosenStatus>, BusError>>,
     },
     /// A channel is gone, or its join came to nothing.
     Leave {
@@ -73,16 +76,17 @@ impl Users {
         user: UserId,
         topic: Topic,
         phx_ref: Option<String>,
-    ) -> Result<Option<Status>, BusError> {
-        self.ask(|done| Message::Join { user, topic, phx_ref, done }).await
+        until: Instant,
+    ) -> Result<Option<ChosenStatus>, BusError> {
+        self.ask(until, |done| Message::Join { user, topic, phx_ref, done }).await
     }
 
     /// Notes that a status was chosen; everybody's entry follows.
     ///
     /// # Errors
     /// Where the entry could not be written.
-    pub async fn choose(&self, user: UserId, status: Status) -> Result<(), BusError> {
-        self.ask(|done| Message::Choose { user, status, done }).await
+    pub async fn choose(&self, user: UserId, status: Status, until: Instant) -> Result<(), BusError> {
+        self.ask(until, |done| Message::Choose { user, status, done }).await
     }
 
     /// Says something that has no answer.
@@ -91,17 +95,18 @@ impl Users {
     }
 
     /// Everything is written again.
-    pub fn again(&self, renamed: bool) {
-        let _ = self.0.try_send(Message::Again(renamed));
+    pub async fn again(&self, renamed: bool) {
+        self.tell(Message::Again(renamed)).await;
     }
 
     async fn ask<T>(
         &self,
+        until: Instant,
         message: impl FnOnce(oneshot::Sender<Result<T, BusError>>) -> Message,
     ) -> Result<T, BusError> {
         let gone = || BusError::Disconnected("the gateway is stopping".to_owned());
         let (done, answer) = oneshot::channel();
         self.0.send(message(done)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        timeout_at(until, answer).await.map_err(|_| BusError::TimedOut)?.map_err(|_| gone())?
     }
 }

@@ -125,12 +125,13 @@ impl MessageId {
         Self(Uuid::from_u128(bits))
     }
 
-    /// The id that `text` writes, hyphenated and in lower case; `None` where it is not one that [`Self::new`] made.
+    /// The id that `text` writes, hyphenated, in either case (some clients write upper case); `None` where it is not one
+    /// that [`Self::new`] made.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let uuid = Uuid::try_parse(text).ok()?;
         let ours = uuid.get_version_num() == 8 && uuid.get_variant() == uuid::Variant::RFC4122;
-        (ours && text.len() == 36 && uuid.to_string() == text).then_some(Self(uuid))
+        (ours && text.len() == 36).then_some(Self(uuid))
     }
 
     /// The `seq` inside.
@@ -184,6 +185,7 @@ mod tests {
             let id = MessageId::new(Timestamp::from_millis(ms), seq, random);
             prop_assert_eq!(id.seq(), seq);
             prop_assert_eq!(MessageId::parse(&id.to_string()), Some(id));
+            prop_assert_eq!(MessageId::parse(&id.to_string().to_uppercase()), Some(id));
         }
 
         #[test]

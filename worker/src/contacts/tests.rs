@@ -66,13 +66,32 @@ async fn who_is_added_sees_the_status_and_who_is_removed_forgets_it() {
     assert_eq!(heard[1].payload["joins"]["alice"]["metas"][0]["phx_ref"], "ref-a");
 
     world.contact("alice", "bob", true).await.unwrap();
-    assert_eq!(world.heard(), [], "nothing changed");
+    assert_eq!(world.heard(), heard, "an attempt before may have died before it told");
 
-    world.contact("alice", "bob", false).await.unwrap();
+    let request = world.worker.env.uuid();
+    let forget = Call::SetContact { user: None, contact: user("bob"), present: false };
+    world.attempt("alice", request, forget.clone()).await.unwrap();
     let heard = world.heard();
     assert_eq!(heard.len(), 1);
     assert_eq!((heard[0].event.as_str(), &heard[0].users[..]), ("presence_diff", &["bob".to_owned()][..]));
     assert_eq!(heard[0].payload["leaves"]["alice"]["metas"][0]["phx_ref"], "ref-a");
+    world.attempt("alice", request, forget).await.unwrap();
+    assert_eq!(world.heard(), heard);
+    world.contact("alice", "bob", false).await.unwrap();
+    assert_eq!(world.heard(), [], "who may not see a user is not told that it is there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_never_saw_a_user_learns_nothing_when_it_is_removed() {
+    let mut world = World::new().await;
+    world.connect("alice", &["ref-a"], None).await;
+    world.connect("bob", &["ref-b"], None).await;
+    let (request, forget) =
+        (world.worker.env.uuid(), Call::SetContact { user: None, contact: user("bob"), present: false });
+    for _ in 0..2 {
+        world.attempt("alice", request, forget.clone()).await.unwrap();
+    }
+    assert_eq!(world.heard(), []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,10 +24,13 @@ use super::{
 use crate::{
     Request, Worker,
     access::MembersDocument,
-    document::{self, ATTEMPTS, CONCURRENCY, Stored},
+    document::{self, ATTEMPTS, Stored},
     members::{MemberDocument, MemberState, MembershipDocument},
     store::{Expect, Write, keys},
 };
+
+/// Members whose documents are written at once.
+const FILLED_AT_ONCE: usize = 64;
 
 impl Worker {
     /// `POST /api/v1/conversations`: 201 and the conversation, 200 where it exists.
@@ -110,11 +113,14 @@ impl Worker {
         Err(document::contended())
     }
 
-    /// Step 2.
+    /// Step 2. A large group may take several attempts: each goes on with whoever is left.
     async fn fill(&self, request: &Request, draft: &Draft, meta: &MetaDocument) -> Result<(), Refusal> {
-        let members = draft.members.iter().map(|member| self.fill_one(request, draft, meta, member));
-        let members: Vec<_> = members.collect();
-        stream::iter(members).buffered(CONCURRENCY).try_collect::<Vec<()>>().await.map(drop)
+        // A member's document is written after its membership, so where it is there, both are, or were until it left.
+        let there = self.load_range(request, keys::all_members(&draft.id)).await?;
+        let there: BTreeSet<&str> = there.iter().filter_map(|item| keys::named(&item.key)).collect();
+        let left = draft.members.iter().filter(|member| !there.contains(member.as_str()));
+        let left: Vec<_> = left.map(|member| self.fill_one(request, draft, meta, member)).collect();
+        stream::iter(left).buffered(FILLED_AT_ONCE).try_collect::<Vec<()>>().await.map(drop)
     }
 
     async fn fill_one(
@@ -181,7 +187,7 @@ fn reservation(draft: &Draft, meta: &MetaDocument) -> Vec<Write> {
     writes
 }
 
-/// The writes of step 2 for one member.
+/// The writes of step 2 for one member, in their order.
 fn membership(draft: &Draft, meta: &MetaDocument, member: &UserId) -> [Write; 2] {
     let peer = draft.members.iter().find(|other| *other != member);
     let seen = MembershipDocument {
@@ -190,8 +196,12 @@ fn membership(draft: &Draft, meta: &MetaDocument, member: &UserId) -> [Write; 2]
         joined_at: meta.created_at,
         peer: peer.filter(|_| draft.kind == ConversationType::Direct).cloned(),
     };
-    let document =
-        MemberDocument { state: MemberState::Member, joined_at: meta.created_at, last_read_seq: 0 };
+    let document = MemberDocument {
+        state: MemberState::Member,
+        joined_at: meta.created_at,
+        last_read_seq: 0,
+        removed_by: None,
+    };
     [
         document::write(keys::membership(member, &draft.id), &seen, Expect::Absent),
         document::write(keys::member(&draft.id, member), &document, Expect::Absent),

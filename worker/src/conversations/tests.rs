@@ -125,6 +125,20 @@ async fn what_one_attempt_left_another_takes_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_repeat_writes_only_the_members_that_are_left() {
+    use crate::{faults::Fault, rig::Rig};
+    let rig = Rig::new(1, std::time::Duration::ZERO, 1).await;
+    let big = || create(json!({"id": "big", "type": "group", "member_ids": ["m0", "m1", "m2"]}));
+    rig.store.plan("u#m1", Fault::Lost);
+    assert_eq!(reason(rig.call(0, "service", big()).await), "unavailable");
+    assert_eq!(rig.call(0, "service", big()).await.unwrap().0, 201);
+    assert_eq!((rig.store.count("u#m0"), rig.store.count("u#m1")), (1, 2));
+    for name in ["m0", "m1", "m2"] {
+        assert!(rig.item(&keys::membership(&user(name), &id("big"))).await.is_some(), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempts_of_one_request_create_one_conversation() {
     use simurgh_protocol::envelope::{Answer, Command, Principal};
     let world = World::new().await;

@@ -4,7 +4,12 @@ use serde_json::{Value, json};
 use simurgh_protocol::{ConversationId, envelope::Call};
 use tokio::time::sleep;
 
-use crate::fixture::{World, add, reason, remove, user};
+use crate::{
+    fixture::{World, add, reason, remove, user},
+    log::HeadDocument,
+    rig::Rig,
+    store::keys,
+};
 
 fn list(of: Option<&str>, limit: usize, cursor: Option<&str>) -> Call {
     Call::ListConversations { user: of.map(user), limit, cursor: cursor.map(str::to_owned) }
@@ -86,6 +91,20 @@ async fn a_conversation_left_is_listed_no_more_and_one_joined_counts_from_then()
     let first = &page["conversations"][0];
     assert_eq!(ids(&page), [all[1].clone()]);
     assert_eq!((&first["last_read_seq"], &first["unread_count"]), (&json!(1), &json!(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_nobody_raised_is_raised_by_who_lists() {
+    let rig = Rig::new(2, Duration::ZERO, 1).await;
+    rig.send(0, "alice", "one").await.unwrap();
+    rig.workers[0].stop();
+    rig.call(1, "bob", list(None, 50, None)).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert!(rig.item(&keys::head(&rig.room)).await.is_none(), "it might still have come");
+    rig.call(1, "bob", list(None, 50, None)).await.unwrap();
+    sleep(Duration::from_secs(2)).await;
+    let head: HeadDocument = rig.item(&keys::head(&rig.room)).await.unwrap().body.parse().unwrap();
+    assert_eq!((head.last_seq, head.slot), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

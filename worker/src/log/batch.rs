@@ -1,10 +1,8 @@
 //! A batch of sends: load, decide, claim, store, tell, answer.
 
-use std::sync::Arc;
-
 use futures_util::future::{join_all, try_join};
 use simurgh_protocol::{
-    ConversationId, MessageId, Raw, Refusal, Timestamp, UserId,
+    ConversationId, MessageId, Raw, Refusal, Timestamp,
     envelope::{ConversationEvent, Logged},
     event::sent,
 };
@@ -13,6 +11,7 @@ use super::{
     burst::Burst,
     claim::{Claim, Claimed, far},
     lane::Waiting,
+    notifier::Notices,
     read::Tail,
     send,
     slot::{Slot, StoredMessage},
@@ -26,12 +25,6 @@ use crate::{
 
 /// How often a batch tries for the next slot. Each time it loses, another batch was stored.
 const ATTEMPTS: usize = 16;
-
-/// What the members are told on their own topics.
-pub(crate) struct Notices {
-    users: Vec<UserId>,
-    notices: Vec<Notice>,
-}
 
 /// A send whose message is to be stored.
 struct Open {
@@ -56,17 +49,16 @@ impl Open {
 }
 
 impl Worker {
-    /// Serves a batch, and answers what is left to tell.
-    pub(crate) async fn send_batch(&self, id: &ConversationId, batch: Vec<Waiting>) -> Option<Notices> {
+    /// Serves a batch.
+    pub(crate) async fn send_batch(&self, id: &ConversationId, batch: Vec<Waiting>) {
         let batch = self.in_time(batch);
         // The latest deadline: what is read serves all of them, and each checks its own before it goes on.
-        let widest =
-            batch.iter().map(|waiting| &waiting.request).max_by_key(|request| request.deadline)?.clone();
+        let widest = batch.iter().map(|waiting| &waiting.request).max_by_key(|request| request.deadline);
+        let Some(widest) = widest.cloned() else { return };
         let (roster, seen) = match try_join(self.roster(&widest, id), self.recent_tail(&widest, id)).await {
             Ok(read) => read,
             Err(refusal) => {
-                refuse_all(batch, &refusal);
-                return None;
+                return refuse_all(batch, &refusal);
             }
         };
         let (mut open, mut done) = (Vec::new(), Vec::new());
@@ -79,7 +71,9 @@ impl Worker {
         }
         self.store_open(id, open, &mut done).await;
         done.sort_by_key(|done| done.message.seq());
-        self.finish(id, roster?, done).await
+        if let Some(roster) = roster {
+            self.finish(id, &roster, done).await;
+        }
     }
 
     /// Those whose deadline has not passed; the others are answered.
@@ -218,10 +212,10 @@ impl Worker {
         kept
     }
 
-    /// Tells the conversation in the order of the log, then answers. What is left to tell are the members' own topics.
-    async fn finish(&self, id: &ConversationId, roster: Arc<Roster>, done: Vec<Done>) -> Option<Notices> {
+    /// Tells the conversation in the order of the log, then answers. The members' own topics are told meanwhile.
+    async fn finish(&self, id: &ConversationId, roster: &Roster, done: Vec<Done>) {
         if done.is_empty() {
-            return None;
+            return;
         }
         let tail = tail_of(&done);
         let mut burst = Burst { look: tail.is_none(), tail, ..Burst::of(roster.version) };
@@ -246,12 +240,9 @@ impl Worker {
             let answer = send::reply(waiting.request.id, message, id);
             waiting.answer(Ok(answer));
         }
-        (!notices.is_empty()).then(|| Notices { users: roster.members.iter().cloned().collect(), notices })
-    }
-
-    /// Tells the members on their own topics.
-    pub(crate) async fn tell_members(&self, notices: Notices) {
-        self.tell_users_each(&notices.users, &notices.notices).await;
+        if !notices.is_empty() {
+            self.notify_members(id, Notices { users: roster.members.iter().cloned().collect(), notices });
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! lost here is found again from the log.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -29,6 +29,10 @@ const DELAY: Duration = Duration::from_secs(1);
 const WITHIN: Duration = Duration::from_secs(5);
 /// Positions written at once.
 const AT_ONCE: usize = 8;
+/// How often one burst is tried, at most. What is left then is found again from the log.
+const TRIES: u32 = 10;
+/// The wait doubles with each try so often.
+const DOUBLINGS: u32 = 5;
 
 /// What is to be written for one conversation.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +47,8 @@ pub(crate) struct Burst {
     pub(crate) change_seq: u64,
     /// How far those who sent have read.
     pub(crate) positions: BTreeMap<UserId, u64>,
+    /// How often it was tried.
+    pub(crate) tries: u32,
 }
 
 impl Burst {
@@ -57,7 +63,14 @@ impl Burst {
         *position = seq.max(*position);
     }
 
+    /// Without the positions: what is left where the head could not be written.
+    fn head_only(&self) -> Self {
+        Self { positions: BTreeMap::new(), ..self.clone() }
+    }
+
     fn merge(&mut self, other: Self) {
+        // What is new is tried as often as if it were alone.
+        self.tries = self.tries.min(other.tries);
         self.members_version = self.members_version.max(other.members_version);
         self.look |= other.look;
         self.change_seq = self.change_seq.max(other.change_seq);
@@ -78,9 +91,18 @@ impl Bursts {
     /// Adds to what is to be written, and tells whether a task must be started.
     fn add(&self, id: &ConversationId, burst: Burst) -> bool {
         let mut bursts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let starts = !bursts.contains_key(id);
-        bursts.entry(id.clone()).or_default().merge(burst);
-        starts
+        match bursts.entry(id.clone()) {
+            Entry::Occupied(mut waiting) => {
+                // What is new does not wait as long as what failed before.
+                let sooner = burst.tries < waiting.get().tries;
+                waiting.get_mut().merge(burst);
+                sooner
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(burst);
+                true
+            }
+        }
     }
 
     /// How far the user has read by what it sent and what is not written yet; 0 where there is nothing such.
@@ -97,38 +119,59 @@ impl Bursts {
 impl Worker {
     /// Writes head and positions in a second, or at once when the worker drains.
     pub(crate) fn note_burst(&self, id: &ConversationId, burst: Burst) {
+        let wait = self.wait_before(burst.tries);
         if self.memory.bursts.add(id, burst) {
             let (worker, id) = (self.clone(), id.clone());
             self.spawn(async move {
                 tokio::select! {
                     biased;
                     () = worker.drains() => {}
-                    () = tokio::time::sleep(DELAY) => {}
+                    () = tokio::time::sleep(wait) => {}
                 }
-                if let Some(burst) = worker.memory.bursts.take(&id) {
-                    worker.write_burst(&id, burst).await;
+                let Some(burst) = worker.memory.bursts.take(&id) else { return };
+                if let Some(left) = worker.write_burst(&id, burst).await {
+                    worker.note_burst(&id, left);
                 }
             });
         }
     }
 
-    async fn write_burst(&self, id: &ConversationId, burst: Burst) {
+    /// The wait before a burst is tried: a second, and longer and longer where the store refused it.
+    fn wait_before(&self, tries: u32) -> Duration {
+        if tries == 0 {
+            return DELAY;
+        }
+        let longest = DELAY.saturating_mul(1 << tries.min(DOUBLINGS));
+        longest / 2 + self.env.jitter(longest / 2)
+    }
+
+    /// Writes what can be written, and answers what is left to try again; nothing where it was tried often enough, or
+    /// the worker drains.
+    async fn write_burst(&self, id: &ConversationId, burst: Burst) -> Option<Burst> {
         let request = Request::own(self.env.now(), WITHIN);
+        let (version, tries) = (burst.members_version, burst.tries + 1);
+        let mut left = None;
         match self.write_head(&request, id, &burst).await {
-            Ok(head) => {
-                self.tell_conversation(id, burst.members_version, ConversationEvent::Head(head)).await
-            }
+            Ok(head) => self.tell_conversation(id, version, ConversationEvent::Head(head)).await,
             Err(refusal) => {
-                tracing::debug!(%refusal, "a head was not written; whoever reads the log repairs it")
+                tracing::debug!(%refusal, "a head was not written");
+                left = Some(burst.head_only());
             }
         }
         let request = &request;
         let positions = burst.positions.into_iter().map(|(user, seq)| async move {
-            if let Err(refusal) = self.move_position(request, id, &user, seq).await {
-                tracing::debug!(%refusal, "a read position was not moved");
-            }
+            let moved = self.move_position(request, id, &user, seq).await;
+            let refusal = moved.err()?;
+            tracing::debug!(%refusal, "a read position was not moved");
+            Some((user, seq))
         });
-        stream::iter(positions).buffered(AT_ONCE).collect::<()>().await;
+        for (user, seq) in
+            stream::iter(positions).buffered(AT_ONCE).collect::<Vec<_>>().await.into_iter().flatten()
+        {
+            left.get_or_insert_with(|| Burst::of(version)).reads(&user, seq);
+        }
+        let again = tries < TRIES && !self.is_draining();
+        left.filter(|_| again).map(|left| Burst { tries, ..left })
     }
 
     async fn write_head(

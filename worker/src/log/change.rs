@@ -15,7 +15,7 @@ use crate::{
 
 /// Messages in `changes`, at most.
 const CHANGED_MESSAGES: usize = 100;
-/// Bytes of the messages in `changes`; at least one is sent.
+/// Bytes of the messages in `changes`; one that is larger is sent where it fits.
 const CHANGED_BYTES: usize = 128 * 1024;
 /// What a cursor of this log begins with.
 const CURSOR: &str = "c";
@@ -95,14 +95,15 @@ impl Worker {
         Ok(room.fill(logged, read::size))
     }
 
-    /// The messages that changed after `after` up to `to`, each once, with their reactions. Where there are too many,
-    /// the position answered lies before `to`.
+    /// The messages that changed after `after` up to `to`, each once, with their reactions, as many as fit into `bytes`.
+    /// Where there are too many, the position answered lies before `to`; where not even the first fits, it is `after`.
     pub(crate) async fn changed_messages(
         &self,
         request: &Request,
         id: &ConversationId,
         after: u64,
         to: u64,
+        bytes: usize,
     ) -> Result<Changed, Refusal> {
         if after >= to {
             return Ok(Changed { messages: Vec::new(), change_seq: after.min(to) });
@@ -115,11 +116,19 @@ impl Worker {
         let found = stream::iter(found).buffered(CONCURRENCY).try_collect::<Vec<_>>().await?;
         let found: Vec<Message> = found.into_iter().flatten().map(|message| message.shown(id)).collect();
         let messages = self.with_reactions(request, id, found).await?;
-        let shown = Room { count: CHANGED_MESSAGES, bytes: CHANGED_BYTES }.fill(messages, read::size);
+        let shown = fitting(messages, bytes);
         // What was left out is first met at its first change.
         let left_out = firsts.get(shown.len()).map(|(first, _)| first - 1);
         Ok(Changed { messages: shown, change_seq: left_out.unwrap_or(reached) })
     }
+}
+
+/// The first of these, as many as `bytes` and their own bound allow. One that is larger than that bound is shown alone.
+fn fitting(messages: Vec<Message>, bytes: usize) -> Vec<Message> {
+    if messages.first().is_some_and(|first| read::size(first) > bytes) {
+        return Vec::new();
+    }
+    Room { count: CHANGED_MESSAGES, bytes: CHANGED_BYTES.min(bytes) }.fill(messages, read::size)
 }
 
 /// The messages that changed with their first change's number, in that order; and the last change looked at, beyond
@@ -141,6 +150,8 @@ fn group(after: u64, changes: impl IntoIterator<Item = (u64, u64)>) -> (Vec<(u64
 
 #[cfg(test)]
 mod tests {
+    use simurgh_protocol::Timestamp;
+
     use super::*;
 
     #[test]
@@ -150,6 +161,27 @@ mod tests {
         for bad in ["", "c", "77", "c-1", "c07", "c+7", "c99999999999999", "x7", "c7 "] {
             assert!(position(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn changes_take_the_room_there_is() {
+        let message = |bytes: usize| -> Message {
+            let json = serde_json::json!({"id": MessageId::new(Timestamp::default(), 1, 1), "conversation_id": "c",
+                "seq": 1, "sender_id": "a", "message_type": "text", "content": "x".repeat(bytes), "metadata": {},
+                "client_random": 1, "reply_to_id": null, "sent_at": Timestamp::default()});
+            serde_json::from_value(json).unwrap()
+        };
+        let fits =
+            |sizes: &[usize], bytes| fitting(sizes.iter().map(|size| message(*size)).collect(), bytes).len();
+        assert_eq!(fits(&[1_000, 1_000], 700_000), 2);
+        assert_eq!(fits(&[1_000, 1_000], 2_000), 1);
+        assert_eq!(fits(&[1_000], 900), 0, "not even one");
+        assert_eq!(
+            fits(&[2 * CHANGED_BYTES, 1], 700_000),
+            1,
+            "a large one goes alone, or none would ever follow"
+        );
+        assert_eq!(fits(&[], 0), 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Heads: where logs end. Read from the log where it matters; stored once a second for lists.
 
-use futures_util::{StreamExt, TryStreamExt, future::try_join3, stream};
+use futures_util::{StreamExt, TryStreamExt, future::try_join, stream};
 use serde::{Deserialize, Serialize};
 use simurgh_protocol::{
     ConversationId, Refusal, Timestamp, UserId,
@@ -81,8 +81,7 @@ impl Ends {
 impl Worker {
     /// Where both logs end now.
     pub(crate) async fn ends(&self, request: &Request, id: &ConversationId) -> Result<Ends, Refusal> {
-        let ends = futures_util::future::try_join(self.tail(request, id), self.change_tail(request, id));
-        let (tail, change_seq) = ends.await?;
+        let (tail, change_seq) = try_join(self.tail(request, id), self.change_tail(request, id)).await?;
         Ok(Ends { tail, change_seq })
     }
 
@@ -109,11 +108,9 @@ impl Worker {
     }
 
     async fn head(&self, request: &Request, id: &ConversationId) -> Result<Option<(Head, Ends)>, Refusal> {
-        let key = keys::members(id);
-        let members = self.load::<MembersDocument>(request, &key);
-        let (members, tail, change_seq) =
-            try_join3(members, self.tail(request, id), self.change_tail(request, id)).await?;
-        let ends = Ends { tail, change_seq };
+        let ends = self.ends(request, id).await?;
+        // After the logs: whoever was removed before they came to these ends is told of by this version.
+        let members = self.load::<MembersDocument>(request, &keys::members(id)).await?;
         Ok(members.map(|members| (ends.head(id, members.version), ends)))
     }
 

@@ -10,7 +10,7 @@ use simurgh_protocol::{
 
 use super::{
     change,
-    read::{Room, size},
+    read::{Room, left, size},
 };
 use crate::{Request, Worker};
 
@@ -21,6 +21,9 @@ struct History {
     has_more: bool,
     changes: Vec<Message>,
     change_cursor: String,
+    /// There where `changes` are not all: go on from `change_cursor`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    changes_truncated: bool,
 }
 
 /// The part of the log that a page is taken from.
@@ -69,12 +72,14 @@ impl Worker {
             messages.reverse();
         }
         let has_more = part.goes_on(&messages, last_seq);
-        let changed = match since {
-            Some(since) => self.changed_messages(request, id, since, ends.change_seq).await?,
-            None => change::Changed { messages: Vec::new(), change_seq: ends.change_seq },
-        };
-        let change_cursor = change::cursor(changed.change_seq);
-        Ok(Success::ok(&History { messages, has_more, changes: changed.messages, change_cursor }))
+        let changed = self.changed_since(request, id, since, ends.change_seq, left(&messages)).await?;
+        Ok(Success::ok(&History {
+            messages,
+            has_more,
+            changes_truncated: changed.change_seq < ends.change_seq,
+            changes: changed.messages,
+            change_cursor: change::cursor(changed.change_seq),
+        }))
     }
 
     /// The messages of a page, in the direction it is read in.

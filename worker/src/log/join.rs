@@ -1,6 +1,6 @@
 //! Joining a conversation: who may, and where its channel begins.
 
-use futures_util::future::{try_join, try_join3};
+use futures_util::future::try_join;
 use serde::{Deserialize, Serialize};
 use simurgh_protocol::{
     ConversationId, Raw, Refusal, UserId,
@@ -12,7 +12,7 @@ use simurgh_protocol::{
 use super::{
     change::{self, Changed},
     head::Ends,
-    read::{Room, size},
+    read::{Room, left, size},
 };
 use crate::{Request, Worker, conversations, members::MemberDocument, store::keys, validate};
 
@@ -56,17 +56,16 @@ impl Worker {
         let since = since.as_deref().map(change::position).transpose()?;
         let (roster, ends) = try_join(self.member_access(request, id), self.ends(request, id)).await?;
         let last_seq = ends.last_seq();
-        let (meta, messages, changed) = try_join3(
-            self.meta(request, id),
-            self.missed(request, id, asked, last_seq),
-            self.changed_since(request, id, since, ends.change_seq),
-        )
-        .await?;
+        let (meta, messages) =
+            try_join(self.meta(request, id), self.missed(request, id, asked, last_seq)).await?;
+        let conversation = conversations::read::shown(id, &roster, meta.document, last_seq);
+        let room = left(&messages).saturating_sub(size(&conversation));
+        let changed = self.changed_since(request, id, since, ends.change_seq, room).await?;
         let last_read_seq = self.position_of(request, id, &ends).await?;
         let response = Joined {
             status: "joined",
             conversation_id: id.clone(),
-            conversation: conversations::read::shown(id, &roster, meta.document, last_seq),
+            conversation,
             last_seq,
             last_read_seq,
             truncated: truncated(&messages, asked, last_seq),
@@ -93,15 +92,17 @@ impl Worker {
         Ok(room.fill(self.with_reactions(request, id, messages).await?, size))
     }
 
-    async fn changed_since(
+    /// What changed since, where that was asked for, up to `change_seq`.
+    pub(super) async fn changed_since(
         &self,
         request: &Request,
         id: &ConversationId,
         since: Option<u64>,
         change_seq: u64,
+        bytes: usize,
     ) -> Result<Changed, Refusal> {
         match since {
-            Some(since) => self.changed_messages(request, id, since, change_seq).await,
+            Some(since) => self.changed_messages(request, id, since, change_seq, bytes).await,
             None => Ok(Changed { messages: Vec::new(), change_seq }),
         }
     }

@@ -3,15 +3,13 @@
 //! A lane serves one batch after the other: the claims of a batch are sent after the slot of the batch before was seen
 //! written, and what it tells keeps the order of the log. It ends when nothing waits.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeSet, VecDeque};
 
 use simurgh_protocol::{ConversationId, Refusal, UserId, envelope::Success, record::ClientRandom};
 use tokio::sync::oneshot;
 
 use super::{
+    queue::{Pushed, Queues},
     send::Draft,
     slot::{SLOT_BYTES, SLOT_MESSAGES},
 };
@@ -36,41 +34,7 @@ impl Waiting {
 }
 
 /// The sends that wait, by conversation. A conversation is here while its lane runs.
-#[derive(Debug, Default)]
-pub(crate) struct Lanes(Mutex<BTreeMap<ConversationId, VecDeque<Waiting>>>);
-
-impl Lanes {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ConversationId, VecDeque<Waiting>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds a send, and tells whether the lane must be started. Where too many wait, it is answered at once.
-    fn push(&self, id: &ConversationId, waiting: Waiting) -> bool {
-        let mut lanes = self.lock();
-        let starts = !lanes.contains_key(id);
-        let queue = lanes.entry(id.clone()).or_default();
-        if queue.len() < WAITING {
-            queue.push_back(waiting);
-        } else {
-            waiting.answer(Err(Refusal::unavailable("too many send in this conversation at once")));
-        }
-        starts
-    }
-
-    /// The next batch; `None`, and the lane is gone, where nothing waits.
-    fn take(&self, id: &ConversationId) -> Option<Vec<Waiting>> {
-        let mut lanes = self.lock();
-        let batch = lanes.get_mut(id).map(batch).filter(|batch| !batch.is_empty());
-        if batch.is_none() {
-            lanes.remove(id);
-        }
-        batch
-    }
-
-    fn is_idle(&self, id: &ConversationId) -> bool {
-        self.lock().get(id).is_none_or(VecDeque::is_empty)
-    }
-}
+pub(crate) type Lanes = Queues<Waiting>;
 
 /// Takes what goes into one slot, in order: each name once (a second one waits until the first is decided), bounded in
 /// number and bytes.
@@ -97,23 +61,6 @@ fn batch(queue: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     taken
 }
 
-/// Takes a lane off when its task ends before its time, so that the next send starts another.
-struct Running<'a> {
-    lanes: &'a Lanes,
-    id: &'a ConversationId,
-    ended: bool,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            // Who waited sees the sender of its answer go.
-            let abandoned = self.lanes.lock().remove(self.id);
-            drop(abandoned);
-        }
-    }
-}
-
 impl Worker {
     /// Sends a draft with the others of its conversation that wait, and answers when it is decided.
     pub(crate) async fn enqueue(
@@ -124,34 +71,24 @@ impl Worker {
     ) -> Result<Success, Refusal> {
         let (done, answer) = oneshot::channel();
         let waiting = Waiting { request: request.clone(), draft, done };
-        if self.memory.lanes.push(id, waiting) {
-            let (worker, id) = (self.clone(), id.clone());
-            self.spawn(async move { worker.run_lane(&id).await });
+        match self.memory.lanes.push(id, waiting, WAITING) {
+            Pushed::First => {
+                let (worker, id) = (self.clone(), id.clone());
+                self.spawn(async move { worker.run_lane(&id).await });
+            }
+            Pushed::Waits => {}
+            Pushed::Full(waiting) => {
+                waiting.answer(Err(Refusal::unavailable("too many send in this conversation at once")));
+            }
         }
         answer.await.unwrap_or_else(|_| Err(Refusal::unavailable("the worker failed")))
     }
 
     async fn run_lane(&self, id: &ConversationId) {
-        let mut running = Running { lanes: &self.memory.lanes, id, ended: false };
-        let mut untold = None;
-        loop {
-            // Users are told while the next batch is stored; the order among batches stays.
-            if self.memory.lanes.is_idle(id)
-                && let Some(notices) = untold.take()
-            {
-                self.tell_members(notices).await;
-                continue;
-            }
-            let Some(batch) = self.memory.lanes.take(id) else { break };
-            let told = async {
-                if let Some(notices) = untold.take() {
-                    self.tell_members(notices).await;
-                }
-            };
-            let (next, ()) = futures_util::future::join(Box::pin(self.send_batch(id, batch)), told).await;
-            untold = next;
+        let mut lane = self.memory.lanes.run(id);
+        while let Some(batch) = lane.take(batch) {
+            Box::pin(self.send_batch(id, batch)).await;
         }
-        running.ended = true;
     }
 }
 

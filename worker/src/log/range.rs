@@ -6,14 +6,9 @@ use simurgh_protocol::{
     limits,
 };
 
-use super::{
-    head::Ends,
-    read::{Room, size},
-};
+use super::read::{Room, SLACK, left};
 use crate::{Request, Worker, access::MembersDocument, store::keys};
 
-/// Bytes of an envelope that are not messages or changes.
-const SLACK: usize = 32 * 1024;
 /// Bytes of changes in a range; what messages leave free is theirs, too.
 const CHANGE_BYTES: usize = 128 * 1024;
 
@@ -27,23 +22,20 @@ impl Worker {
         after_seq: u64,
         after_change: u64,
     ) -> Result<Success, Refusal> {
-        let key = keys::members(id);
-        let members = self.load::<MembersDocument>(request, &key);
-        let (members, ends): (_, Ends) =
-            futures_util::future::try_join(members, self.ends(request, id)).await?;
-        let members =
-            members.ok_or_else(|| Refusal::new(Reason::NotFound, "there is no such conversation"))?;
+        let ends = self.ends(request, id).await?;
         let room = Room { count: usize::MAX, bytes: limits::ENVELOPE_BYTES - SLACK - CHANGE_BYTES };
         let messages = self.messages_after(request, id, after_seq, ends.last_seq(), room).await?;
         let messages: Vec<Logged> = messages
             .into_iter()
             .map(|message| Logged { seq: message.seq, payload: Raw::of(&message) })
             .collect();
-        let taken: usize = messages.iter().map(size).sum();
         // The first message fits always, even where it is larger than its share.
-        let bytes = (limits::ENVELOPE_BYTES - SLACK).saturating_sub(taken);
-        let room = Room { count: usize::MAX, bytes };
+        let room = Room { count: usize::MAX, bytes: left(&messages) };
         let changes = self.changes_after(request, id, after_change, ends.change_seq, room).await?;
+        // After the logs: whoever was removed before one of these messages was sent is told of by this version.
+        let members = self.load::<MembersDocument>(request, &keys::members(id)).await?;
+        let members =
+            members.ok_or_else(|| Refusal::new(Reason::NotFound, "there is no such conversation"))?;
         Ok(Success::ok(&Range { head: ends.head(id, members.version), messages, changes }))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use simurgh_protocol::{ConversationId, MessageId, Raw, Refusal, Timestamp, UserId, record::Message};
+use simurgh_protocol::{ConversationId, MessageId, Raw, Refusal, Timestamp, UserId, limits, record::Message};
 use tokio::time::Instant;
 
 use super::slot::{SLOT_MESSAGES, Slot, StoredMessage, earliest_slot};
@@ -49,6 +49,15 @@ pub(crate) struct Room {
     pub(crate) bytes: usize,
 }
 
+impl Tail {
+    /// The last message of a slot.
+    pub(crate) fn of(slot: &Slot) -> Option<Self> {
+        let last = slot.messages.last()?;
+        let (sender, sent_at) = (last.sender.clone(), last.sent_at);
+        Some(Self { seq: last.seq(), slot: slot.first, sender, sent_at })
+    }
+}
+
 impl Room {
     /// Takes what fits, in order, up to the first that does not; the first of all always fits.
     pub(crate) fn fill<T>(
@@ -76,6 +85,14 @@ impl Room {
     }
 }
 
+/// Bytes of an envelope that are neither messages nor changes.
+pub(crate) const SLACK: usize = 32 * 1024;
+
+/// What is left of an envelope beside these.
+pub(crate) fn left<'a, T: serde::Serialize + 'a>(taken: impl IntoIterator<Item = &'a T>) -> usize {
+    (limits::ENVELOPE_BYTES - SLACK).saturating_sub(taken.into_iter().map(size).sum())
+}
+
 /// The bytes of a value as JSON, with the comma behind it.
 pub(crate) fn size<T: serde::Serialize>(value: &T) -> usize {
     Raw::of(value).get().len() + 1
@@ -87,11 +104,11 @@ impl Worker {
         let query = Query { descending: true, limit: 1, ..keys::slots(id, 1, MessageId::MAX_SEQ) };
         let page = self.query(request, query).await?;
         let Some(item) = page.items.first() else { return Ok(None) };
-        let slot = Slot::read(item)?;
-        let Some(last) = slot.messages.last() else { return Ok(None) };
-        self.note_tail(id, last.seq());
-        let StoredMessage { sender, sent_at, .. } = last.clone();
-        Ok(Some(Tail { seq: last.seq(), slot: slot.first, sender, sent_at }))
+        let tail = Tail::of(&Slot::read(item)?);
+        if let Some(tail) = &tail {
+            self.note_tail(id, tail.seq);
+        }
+        Ok(tail)
     }
 
     /// A `seq` up to which the log was seen written: the tail as somebody saw it a moment ago, or as it is now. 0 is

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use simurgh_protocol::{Timestamp, UserId, record::ConversationType};
+use uuid::Uuid;
 
 /// How long a tombstone outlives its removal, at least: far longer than any late attempt.
 pub const TOMBSTONE: Duration = Duration::from_hours(24);
@@ -27,6 +28,9 @@ pub struct MemberDocument {
     pub joined_at: Timestamp,
     /// The `seq` up to which the member has read.
     pub last_read_seq: u64,
+    /// Of a tombstone, the request that ended it: another attempt of that one finds that it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_by: Option<Uuid>,
 }
 
 impl MemberDocument {

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use simurgh_protocol::{ConversationId, envelope::ConversationEvent};
+use simurgh_protocol::{
+    ConversationId,
+    envelope::{ConversationEnvelope, ConversationEvent},
+};
 
 use crate::{
     Limits,
@@ -69,7 +72,41 @@ async fn who_is_removed_is_out_before_the_answer() {
 
     assert_eq!(world.call("alice", remove(&id, "carol")).await.unwrap().0, 204, "it is so already");
     assert_eq!(world.heard(), []);
-    assert!(conversation.try_next().is_some(), "an attempt before may have died before it told");
+    let told = published(&conversation.try_next().expect("an attempt before may have died before it told"));
+    assert_says_nothing_but_the_version(&told, 2);
+}
+
+/// Of whose removal a step was the proof is said once, by who made it.
+fn assert_says_nothing_but_the_version(told: &ConversationEnvelope, version: u64) {
+    assert_eq!(told.members_version, version);
+    assert!(matches!(&told.event, ConversationEvent::Messages(none) if none.is_empty()), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_changes_nothing_is_no_proof_of_anything() {
+    let world = World::new().await;
+    let id = world.create("alice", "group", &["bob"]).await;
+    world.call("alice", remove(&id, "bob")).await.unwrap();
+    let mut conversation = world.listen(&id).await;
+    assert_eq!(world.call("alice", remove(&id, "dave")).await.unwrap().0, 204);
+    assert_says_nothing_but_the_version(&published(&conversation.try_next().unwrap()), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_attempt_to_leave_finds_that_it_is_done() {
+    let world = World::new().await;
+    let id = world.create("alice", "group", &["bob"]).await;
+    let (request, other) = (world.worker.env.uuid(), world.worker.env.uuid());
+    assert_eq!(world.attempt("bob", request, remove(&id, "bob")).await.unwrap().0, 204);
+    assert_eq!(reason(world.attempt("bob", other, remove(&id, "bob")).await), "not_a_member");
+    assert_eq!(world.call("alice", remove(&id, "bob")).await.unwrap().0, 204, "it is so already");
+    let mut conversation = world.listen(&id).await;
+    assert_eq!(world.attempt("bob", request, remove(&id, "bob")).await.unwrap().0, 204);
+    assert_says_nothing_but_the_version(&published(&conversation.try_next().unwrap()), 2);
+    assert_eq!(reason(world.attempt("carol", request, remove(&id, "bob")).await), "not_a_member");
+    world.call("alice", add(&id, "bob")).await.unwrap();
+    world.call("alice", remove(&id, "bob")).await.unwrap();
+    assert_eq!(reason(world.attempt("bob", request, remove(&id, "bob")).await), "not_a_member");
 }
 
 #[tokio::test(start_paused = true)]

@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn told(status: Status, since: u64) -> StatusDocument {
-        StatusDocument { status, since: Timestamp::from_millis(since) }
+        StatusDocument { status, since: Timestamp::from_millis(since), change: None }
     }
 
     fn given() -> Diff {

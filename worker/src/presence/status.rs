@@ -6,6 +6,7 @@ use simurgh_protocol::{
     envelope::{ChosenStatus, PresenceMeta, UserPresence},
     record::Status,
 };
+use uuid::Uuid;
 
 /// A user's connections, of all gateways that live.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,6 +54,24 @@ pub(super) struct StatusDocument {
     pub(super) status: Status,
     /// Since when. Where it is `offline`, the user was last seen then.
     pub(super) since: Timestamp,
+    /// The request that wrote it, which may have died before it told: another attempt of it tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) change: Option<Change>,
+}
+
+/// Who changed a status, from what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Change {
+    pub(super) by: Uuid,
+    pub(super) from: Status,
+}
+
+impl StatusDocument {
+    /// What was told before, where this very request changed it to what it still is.
+    pub(super) fn untold(&self, by: Uuid, status: Status) -> Option<Self> {
+        let change = self.change.filter(|change| change.by == by && self.status == status)?;
+        Some(Self { status: change.from, since: self.since, change: None })
+    }
 }
 
 /// What others are told, and what `GET …/presence` answers.
@@ -69,10 +88,11 @@ pub(super) struct Told {
 pub(super) fn decide(
     before: Option<&StatusDocument>,
     status: Status,
+    by: Uuid,
     now: Timestamp,
 ) -> Option<StatusDocument> {
-    let told = before.map_or(Status::Offline, |before| before.status);
-    (told != status).then_some(StatusDocument { status, since: now })
+    let from = before.map_or(Status::Offline, |before| before.status);
+    (from != status).then_some(StatusDocument { status, since: now, change: Some(Change { by, from }) })
 }
 
 /// How a user looks who has this status now: present ones are seen now, absent ones when they went. Where that was not
@@ -120,20 +140,35 @@ mod tests {
 
     #[test]
     fn only_a_change_is_told() {
-        let online = StatusDocument { status: Status::Online, since: at(1) };
-        assert_eq!(decide(Some(&online), Status::Online, at(2)), None);
-        assert_eq!(decide(None, Status::Offline, at(2)), None);
-        assert_eq!(decide(None, Status::Online, at(1)), Some(online.clone()));
-        let offline = StatusDocument { status: Status::Offline, since: at(2) };
-        assert_eq!(decide(Some(&online), Status::Offline, at(2)), Some(offline));
+        let by = Uuid::from_u128(1);
+        let change = |from| Some(Change { by, from });
+        let online = StatusDocument { status: Status::Online, since: at(1), change: change(Status::Offline) };
+        assert_eq!(decide(Some(&online), Status::Online, by, at(2)), None);
+        assert_eq!(decide(None, Status::Offline, by, at(2)), None);
+        assert_eq!(decide(None, Status::Online, by, at(1)), Some(online.clone()));
+        let offline =
+            StatusDocument { status: Status::Offline, since: at(2), change: change(Status::Online) };
+        assert_eq!(decide(Some(&online), Status::Offline, by, at(2)), Some(offline));
+    }
+
+    #[test]
+    fn another_attempt_of_the_request_that_changed_a_status_knows_what_was_told_before() {
+        let (by, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let away = decide(None, Status::Away, by, at(1)).unwrap();
+        assert_eq!(away.untold(by, Status::Away).unwrap().status, Status::Offline);
+        assert_eq!(away.untold(other, Status::Away), None);
+        assert_eq!(away.untold(by, Status::Busy), None, "it is another one again");
+        let older: StatusDocument =
+            serde_json::from_str(r#"{"status":"away","since":"1970-01-01T00:00:00.001Z"}"#).unwrap();
+        assert_eq!(older.untold(by, Status::Away), None);
     }
 
     #[test]
     fn last_seen_is_now_or_when_the_user_went() {
         let bob = UserId::new("bob").unwrap();
         let (online, offline) = (
-            StatusDocument { status: Status::Online, since: at(1) },
-            StatusDocument { status: Status::Offline, since: at(2) },
+            StatusDocument { status: Status::Online, since: at(1), change: None },
+            StatusDocument { status: Status::Offline, since: at(2), change: None },
         );
         let seen = |status, told| look(&bob, status, told, at(9)).last_seen;
         assert_eq!(seen(Status::Busy, Some(&online)), Some(at(9)));

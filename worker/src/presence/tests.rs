@@ -54,6 +54,30 @@ async fn those_who_may_see_a_user_are_told_that_it_comes_changes_and_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_attempt_tells_a_change_again_and_another_request_does_not() {
+    let mut world = world().await;
+    let request = world.worker.env.uuid();
+    world.connect("bob", &["ref-b"], Some(Status::Away)).await;
+    world.attempt("service", request, world.change("bob", &[], &[])).await.unwrap();
+    let first = world.heard();
+    assert_eq!(
+        (events(&first), &first[0].payload["status"]),
+        (vec!["user_presence_changed"], &json!("away"))
+    );
+    world.attempt("service", request, world.change("bob", &[], &[])).await.unwrap();
+    assert_eq!(world.heard(), first, "the one before may have died before it told");
+    world.changed("bob", &[], &[]).await.unwrap();
+    assert_eq!(world.heard(), []);
+
+    let request = world.worker.env.uuid();
+    world.connect("bob", &[], None).await;
+    for _ in 0..2 {
+        world.attempt("service", request, world.change("bob", &[], &["ref-b"])).await.unwrap();
+        assert_eq!(events(&world.heard()), ["presence_diff", "user_presence_changed"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_connection_is_a_diff_and_no_change_of_status() {
     let mut world = world().await;
     world.connect("bob", &["ref-b", "ref-c"], None).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use simurgh_backplane::BusError;
-use simurgh_protocol::UserId;
+use simurgh_protocol::{UserId, envelope::ChosenStatus};
 
 use crate::{
     mailbox::{ChannelId, SocketId},
@@ -13,8 +13,8 @@ use crate::{
 /// What sockets and the gateway's other parts say to a topic.
 #[derive(Debug)]
 pub enum Command {
-    /// A join's reply went out; `visible`: it shows in presence.
-    Join(Box<Joined>, bool),
+    /// A join's reply went out, of a user who had chosen this status.
+    Join(Box<Joined>, Option<ChosenStatus>),
     /// A channel was left, or its socket dropped.
     Leave {
         /// Whose socket.
@@ -33,15 +33,17 @@ pub enum Command {
     },
     /// A mailbox has drained.
     Drained(SocketId),
-    /// A user became visible or invisible.
-    Visibility {
+    /// A user chose a status, which may make it visible or invisible.
+    Chosen {
         /// Who.
         user: UserId,
-        /// Whether others may see it.
-        visible: bool,
+        /// What, and when: the latest holds.
+        chosen: ChosenStatus,
     },
     /// A gateway's lease lapsed.
     GatewayGone(Arc<str>),
+    /// Something may have been missed: look where the logs end.
+    Look,
     /// The backplane was away, or this gateway's own lease lapsed (`reborn`): write and read everything again.
     Again {
         /// Whether the gateway has another name now.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use simurgh_protocol::{
     Raw, UserId,
-    envelope::{self, ConversationEnvelope, ConversationEvent, PresenceMeta},
+    envelope::{self, ChosenStatus, ConversationEnvelope, ConversationEvent, PresenceMeta},
     event::sent,
+    record::Status,
 };
 use tokio::time::Instant;
 
@@ -16,12 +17,15 @@ use crate::{
 };
 
 impl Actor {
-    pub(super) fn join(&mut self, joined: Joined, visible: bool) {
+    pub(super) fn join(&mut self, joined: Joined, chosen: Option<ChosenStatus>) {
         self.linger_until = None;
         self.look_at.get_or_insert(self.shared.env.instant() + FIRST_LOOK);
         let (key, user) = ((joined.mailbox.socket, joined.channel), joined.user.clone());
         self.locals.insert(key, Local { user: user.clone(), phx_ref: None });
-        if visible {
+        if let Some(chosen) = chosen {
+            self.chosen(user.clone(), chosen);
+        }
+        if self.is_visible(&user) {
             self.appear(key);
         }
         self.topic.join(joined);
@@ -39,6 +43,7 @@ impl Actor {
         let Some(local) = self.locals.remove(&(socket, channel)) else { return };
         if !self.locals.values().any(|other| other.user == local.user) {
             self.typing_ended(&local.user);
+            self.chosen.remove(&local.user);
         }
         if let Some(phx_ref) = local.phx_ref {
             let meta = self.topic.presence.own().find(|meta| meta.phx_ref == phx_ref).cloned();
@@ -55,7 +60,12 @@ impl Actor {
     /// Somebody is no member any more: the channels are closed already, presence follows at once.
     pub(super) fn removed(&mut self, user: &UserId) {
         let gone: Vec<_> =
-            self.locals.iter().filter(|(_, local)| local.user == *user).map(|(key, _)| *key).collect();
+            // One who was added again and joined since stays.
+            self.locals
+                .iter()
+                .filter(|(key, local)| local.user == *user && !self.topic.has_channel(**key))
+                .map(|(key, _)| *key)
+                .collect();
         for (socket, channel) in gone {
             self.leave(socket, channel, false);
         }
@@ -89,7 +99,18 @@ impl Actor {
         self.told_arrivals(arrival.as_slice());
     }
 
-    pub(super) fn visibility(&mut self, user: &UserId, visible: bool) {
+    fn is_visible(&self, user: &UserId) -> bool {
+        self.chosen.get(user).is_none_or(|chosen| chosen.status != Status::Offline)
+    }
+
+    /// The latest choice holds, in whichever order they are heard of.
+    pub(super) fn chosen(&mut self, user: UserId, chosen: ChosenStatus) {
+        if self.chosen.get(&user).is_some_and(|held| held.at >= chosen.at) {
+            return;
+        }
+        self.chosen.insert(user.clone(), chosen);
+        let visible = self.is_visible(&user);
+        let user = &user;
         let keys: Vec<_> = self
             .locals
             .iter()

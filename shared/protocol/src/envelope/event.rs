@@ -33,7 +33,12 @@ pub enum ConversationEvent {
         /// Whose sockets do not get it.
         except: Option<UserId>,
     },
-    /// A member was removed: their channels close at once.
+    /// A member was added, and nothing else changed with that version.
+    Added {
+        /// Who.
+        user: UserId,
+    },
+    /// A member was removed, and nothing else changed with that version: their channels close at once.
     Removed {
         /// Who.
         user: UserId,

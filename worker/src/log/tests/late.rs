@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use serde_json::json;
-use simurgh_protocol::Push;
+use simurgh_protocol::{Push, UserId, envelope::ConversationEvent};
+use tokio::time::sleep;
 
 use crate::{
-    faults::Fault,
+    faults::{Fault, Odds},
     fixture::reason,
-    log::change::ChangeDocument,
+    log::{HeadDocument, change::ChangeDocument},
+    members::MemberDocument,
     rig::Rig,
     store::{StoreError, keys},
 };
@@ -56,6 +58,50 @@ async fn a_worker_that_dies_with_sends_under_way_loses_nothing_that_was_acknowle
         }
         assert_eq!(rig.log().await.len(), 20, "seed {seed}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_and_positions_that_were_not_written_are_tried_again() {
+    let mut rig = Rig::new(1, Duration::ZERO, 1).await;
+    rig.send(0, "alice", "one").await.unwrap();
+    rig.told();
+    rig.store.odds(Odds { lost: 1_000, ..Odds::default() });
+    sleep(Duration::from_secs(4)).await;
+    assert!(rig.told().is_empty() && rig.item(&keys::head(&rig.room)).await.is_none());
+    rig.send(0, "alice", "two").await.unwrap_err();
+    rig.store.odds(Odds::default());
+    sleep(Duration::from_secs(8)).await;
+    let head: HeadDocument = rig.item(&keys::head(&rig.room)).await.unwrap().body.parse().unwrap();
+    assert_eq!(head.last_seq, 1);
+    assert!(
+        matches!(&rig.told()[..], [told] if matches!(&told.event, ConversationEvent::Head(head) if head.last_seq == 1))
+    );
+    let key = keys::member(&rig.room, &UserId::new("alice").unwrap());
+    let alice: MemberDocument = rig.item(&key).await.unwrap().body.parse().unwrap();
+    assert_eq!(alice.last_read_seq, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_new_does_not_wait_for_what_failed() {
+    let rig = Rig::new(1, Duration::ZERO, 1).await;
+    rig.send(0, "alice", "one").await.unwrap();
+    rig.store.odds(Odds { lost: 1_000, ..Odds::default() });
+    sleep(Duration::from_secs(60)).await;
+    rig.store.odds(Odds::default());
+    rig.send(0, "alice", "two").await.unwrap();
+    sleep(Duration::from_millis(1_100)).await;
+    let head: HeadDocument = rig.item(&keys::head(&rig.room)).await.unwrap().body.parse().unwrap();
+    assert_eq!(head.last_seq, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_that_is_never_written_is_given_up() {
+    let rig = Rig::new(1, Duration::ZERO, 1).await;
+    rig.send(0, "alice", "one").await.unwrap();
+    let before = rig.store.count("c#room");
+    rig.store.odds(Odds { lost: 1_000, ..Odds::default() });
+    sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(rig.store.count("c#room") - before, 2 * 10, "head and position, ten times");
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use simurgh_protocol::{
 };
 
 use crate::{
+    Request,
     fixture::reason,
     log::HeadDocument,
     rig::{MEMBERS, Rig},
@@ -66,6 +67,8 @@ async fn a_range_begins_anywhere_in_a_slot_and_has_no_gap() {
         assert_eq!(got, (after + 1..=100).collect::<Vec<u64>>());
         assert_eq!((range.head.last_seq, range.head.change_seq, range.head.members_version), (100, 0, 1));
     }
+    let members = ("c#room".to_owned(), "members".to_owned());
+    assert_eq!(rig.store.last_read(), members, "a removal before the last message shows in the version");
     let nowhere =
         Call::Range { conversation: ConversationId::new("no").unwrap(), after_seq: 0, after_change: 0 };
     assert_eq!(reason(rig.call(0, "service", nowhere).await), "not_found");
@@ -102,6 +105,8 @@ async fn heads_come_from_the_log_and_repair_what_lags() {
     let slot = rig.slots().await.pop().unwrap();
     assert_eq!(head.slot, slot.first);
     tokio::time::sleep(Duration::from_secs(2)).await;
+    rig.call(0, "service", Call::Heads { conversations: vec![rig.room.clone()] }).await.unwrap();
+    assert_eq!(rig.store.last_read(), ("c#room".to_owned(), "members".to_owned()), "after the ends");
     let many = Call::Heads { conversations: vec![rig.room.clone(); 101] };
     assert_eq!(reason(rig.call(0, "service", many).await), "validation_failed");
 }
@@ -262,6 +267,9 @@ async fn changes_of_more_messages_than_fit_go_on_from_the_cursor() {
     let since = first["change_cursor"].as_str().map(str::to_owned);
     let rest = history(&rig, "bob", HistoryPage { since, ..page(None, None, 1) }).await;
     assert_eq!(seqs(&rest["changes"]), (101..=120).collect::<Vec<u64>>());
+    let request = Request::own(rig.env.now(), Duration::from_secs(1));
+    let none = rig.workers[0].changed_messages(&request, &rig.room, 7, 120, 10).await.unwrap();
+    assert_eq!((none.messages.len(), none.change_seq), (0, 7), "where there is no room, the cursor stays");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,159 @@
+//! Keeping the own lease, and acting on those that lapse.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use simurgh_backplane::{Bucket, BusError, Entry, Notice, subject};
+use simurgh_protocol::{
+    Raw, UserId,
+    envelope::{self, Call, Principal, UserPresence},
+};
+use tokio::{
+    sync::broadcast::error::RecvError,
+    time::{sleep, sleep_until},
+};
+
+use crate::{Shared, topic::actor::Command};
+
+/// How often a lease is renewed: three may be lost.
+const RENEW: Duration = Duration::from_millis(3_500);
+/// How often the others' leases are read.
+const LOOK: Duration = Duration::from_secs(2);
+/// After a subscription overflowed, topics read their logs again; at most so often.
+const REREAD: Duration = Duration::from_secs(5);
+/// Between attempts to come back.
+const RETRY: Duration = Duration::from_millis(250);
+/// How often a worker is asked to tell that somebody is gone.
+const TELLS: u32 = 8;
+/// Entries of a dead gateway that are removed at once.
+const CLEANERS: usize = 32;
+
+/// Keeps the lease, and acts on those that lapse, until the gateway stops.
+pub async fn keep(shared: Arc<Shared>) {
+    let mut notices = shared.bus.notices();
+    let now = shared.env.instant();
+    let (mut renew_at, mut look_at) = (now + RENEW, now + LOOK);
+    let (mut again_at, mut reread_at) = (None, None);
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.stopped.cancelled() => return,
+            notice = notices.recv() => match notice {
+                Ok(Notice::Dropped) => {
+                    reread_at.get_or_insert(shared.env.instant() + REREAD);
+                }
+                // More notices than were taken may have held that one.
+                Ok(Notice::Reconnected) | Err(RecvError::Lagged(_)) => again_at = Some(shared.env.instant()),
+                Err(RecvError::Closed) => return,
+            },
+            () = sleep_until(again_at.unwrap_or(look_at)), if again_at.is_some() => {
+                again_at = match again(&shared).await {
+                    Ok(()) => None,
+                    Err(error) => {
+                        tracing::debug!(%error, "not back yet");
+                        Some(shared.env.instant() + RETRY + shared.env.jitter(RETRY))
+                    }
+                };
+            }
+            () = sleep_until(reread_at.unwrap_or(look_at)), if reread_at.is_some() => {
+                reread_at = None;
+                shared.topics.tell_all(|| Command::Look).await;
+            }
+            () = sleep_until(renew_at) => {
+                if shared.leases.lapsed() {
+                    again_at.get_or_insert(shared.env.instant());
+                } else {
+                    match shared.leases.renew().await {
+                        Ok(()) => {}
+                        Err(BusError::Conflict) => {
+                            if let Err(error) = reborn(&shared).await {
+                                tracing::debug!(%error, "not back yet");
+                            }
+                        }
+                        Err(error) => tracing::warn!(%error, "the lease was not renewed; the backplane is out of reach"),
+                    }
+                }
+                renew_at = shared.env.instant() + RENEW / 2 + shared.env.jitter(RENEW / 2);
+            }
+            () = sleep_until(look_at) => {
+                look(&shared).await;
+                look_at = shared.env.instant() + LOOK;
+            }
+        }
+    }
+}
+
+/// Finds gateways that have no lease, and buries them.
+async fn look(shared: &Arc<Shared>) {
+    for gateway in shared.leases.look().await.unwrap_or_default() {
+        // Read once more by itself: a reading of all may be older than a lease taken since.
+        match shared.bus.get(Bucket::Leases, &subject::lease_key(&gateway)).await {
+            Ok(None) => {
+                tracing::info!(%gateway, "a gateway has no lease (any more): its connections count as gone");
+                shared.topics.tell_all(|| Command::GatewayGone(Arc::clone(&gateway))).await;
+                shared.tasks.spawn(clean(Arc::clone(shared), gateway));
+            }
+            Ok(Some(_)) => {}
+            Err(_) => shared.leases.still_dead(gateway),
+        }
+    }
+}
+
+/// The backplane was away: buckets may be gone, and anything may have been missed.
+async fn again(shared: &Arc<Shared>) -> Result<(), BusError> {
+    shared.bus.ensure_buckets().await?;
+    if shared.leases.lapsed() {
+        return reborn(shared).await;
+    }
+    shared.leases.take().await?;
+    shared.users.again(false).await;
+    shared.topics.tell_all(|| Command::Again { reborn: false }).await;
+    Ok(())
+}
+
+/// The own lease lapsed: others have forgotten this gateway. It comes back under a new name.
+async fn reborn(shared: &Arc<Shared>) -> Result<(), BusError> {
+    shared.bus.ensure_buckets().await?;
+    let name = shared.leases.rename().await?;
+    tracing::warn!(%name, "this gateway's lease had lapsed; it goes on under a new name");
+    shared.renamed.send_replace(name);
+    shared.users.again(true).await;
+    shared.topics.tell_all(|| Command::Again { reborn: true }).await;
+    Ok(())
+}
+
+/// Removes what a dead gateway left, each entry at the revision that was seen: of several who notice, one wins an
+/// entry and tells what it means.
+async fn clean(shared: Arc<Shared>, gateway: Arc<str>) {
+    let filters = subject::gateway_filters(&gateway);
+    let Ok(entries) = shared.bus.get_many(Bucket::Presence, &filters).await else {
+        shared.leases.still_dead(gateway);
+        return;
+    };
+    // A gateway takes its lease before it writes: what was read under none is what a dead one left.
+    match shared.bus.get(Bucket::Leases, &subject::lease_key(&gateway)).await {
+        Ok(None) => {
+            stream::iter(entries).for_each_concurrent(CLEANERS, |entry| clean_entry(&shared, entry)).await;
+        }
+        Ok(Some(_)) => {}
+        Err(_) => shared.leases.still_dead(gateway),
+    }
+}
+
+async fn clean_entry(shared: &Shared, entry: Entry) {
+    if shared.bus.delete(Bucket::Presence, &entry.key, entry.revision).await.is_err() {
+        return;
+    }
+    let parts = entry.key.parts();
+    let [kind, user, _] = parts.as_slice() else { return };
+    let (true, Ok(user)) = (kind == "u", UserId::new(user)) else { return };
+    let Ok(presence) = envelope::decode::<UserPresence>(&entry.value) else { return };
+    let diff = crate::users::diff(&user, &crate::users::shown(&presence), &[]);
+    let call = Call::PresenceChanged { user, diff: Some(Raw::of(&diff)) };
+    for attempt in 1..=TELLS {
+        if shared.workers.call(Principal::Service, call.clone()).await.is_ok() {
+            return;
+        }
+        sleep(RENEW * attempt + shared.env.jitter(RENEW)).await;
+    }
+}

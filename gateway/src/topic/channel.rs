@@ -1,0 +1,49 @@
+//! One channel of a conversation: how far it has been told the logs.
+
+use std::sync::Arc;
+
+use simurgh_protocol::{ConversationId, Ref, UserId, Vsn};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::mailbox::{ChannelId, Mailbox};
+
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) user: UserId,
+    pub(super) vsn: Vsn,
+    pub(super) join_ref: Ref,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) seq: u64,
+    pub(super) change_seq: u64,
+    /// The members' version at which this user was a member.
+    pub(super) checked_at: u64,
+    /// The mailbox refused a frame: nothing goes in until it has drained.
+    pub(super) full: bool,
+    /// A step of presence was lost meanwhile: the state is sent afresh.
+    pub(super) stale: bool,
+}
+
+impl Channel {
+    /// Hands a frame to the mailbox, or notes that there is no room.
+    pub(super) fn push(
+        &mut self,
+        id: ChannelId,
+        conversation: &ConversationId,
+        frame: impl FnOnce() -> Utf8Bytes,
+    ) -> bool {
+        if self.full {
+            return false;
+        }
+        let taken = self.mailbox.push(id, frame()).is_ok();
+        if !taken {
+            self.wait(conversation);
+        }
+        taken
+    }
+
+    /// Takes nothing more until the mailbox has drained.
+    pub(super) fn wait(&mut self, conversation: &ConversationId) {
+        self.full = true;
+        self.mailbox.wait_for_room(conversation);
+    }
+}

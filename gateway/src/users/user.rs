@@ -1,0 +1,86 @@
+//! One user's state on this gateway.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use simurgh_backplane::BusError;
+use simurgh_protocol::{
+    Topic,
+    envelope::{ChosenStatus, PresenceMeta, UserPresence},
+};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{entry::Write, shown::Shown};
+use crate::Shared;
+
+#[derive(Default)]
+pub(super) struct User {
+    /// Channels by topic, and how many sockets have each.
+    pub(super) topics: BTreeMap<Topic, usize>,
+    /// The connections by the ref they were joined with; a meta's own ref changes with the status.
+    pub(super) connections: BTreeMap<String, PresenceMeta>,
+    pub(super) chosen: Option<ChosenStatus>,
+    /// Connections that dropped, and until when they count.
+    pub(super) departing: Vec<(Instant, String)>,
+    /// What the written entry shows, and what of it others were told.
+    pub(super) shown: Vec<Shown>,
+    pub(super) told: Vec<Shown>,
+    pub(super) telling: bool,
+    pub(super) tell_not_before: Option<Instant>,
+    pub(super) pause: Duration,
+    /// The other gateways' entries were read for the status chosen there.
+    pub(super) known: bool,
+    pub(super) writing: bool,
+    pub(super) dirty: bool,
+    pub(super) not_before: Option<Instant>,
+    /// When the user is looked at next.
+    pub(super) due: Option<Instant>,
+    pub(super) joining: Vec<oneshot::Sender<Result<Option<ChosenStatus>, BusError>>>,
+    pub(super) choosing: Vec<oneshot::Sender<Result<(), BusError>>>,
+}
+
+impl User {
+    /// Whose grace is over is gone.
+    pub(super) fn depart(&mut self, now: Instant) {
+        for (_, phx_ref) in self.departing.extract_if(.., |(at, _)| *at <= now) {
+            self.connections.remove(&phx_ref);
+            self.dirty = true;
+        }
+    }
+
+    /// When the entry may be written, if it must.
+    pub(super) fn writes_at(&self, now: Instant) -> Option<Instant> {
+        (self.dirty && !self.writing).then(|| self.not_before.unwrap_or(now))
+    }
+
+    /// When a change may be told, if there is one.
+    pub(super) fn tells_at(&self, now: Instant) -> Option<Instant> {
+        (self.told != self.shown && !self.telling).then(|| self.tell_not_before.unwrap_or(now))
+    }
+
+    /// Whether nothing is left to remember.
+    pub(super) fn is_settled(&self) -> bool {
+        let idle = !self.dirty && !self.writing && !self.telling;
+        idle && self.topics.is_empty() && self.connections.is_empty() && self.told == self.shown
+    }
+
+    /// What is to be written now; the next write not before `next`.
+    pub(super) fn start_write(&mut self, next: Instant) -> Write {
+        (self.writing, self.dirty, self.not_before) = (true, false, Some(next));
+        let mut metas: Vec<_> = self.connections.values().cloned().collect();
+        metas.sort_by_key(|meta| meta.online_at);
+        Write {
+            keep: !self.topics.is_empty() || !metas.is_empty(),
+            entry: UserPresence { chosen: self.chosen, metas },
+            known: self.known,
+            joining: std::mem::take(&mut self.joining),
+            choosing: std::mem::take(&mut self.choosing),
+        }
+    }
+
+    /// A new ref for each meta: a change of status is one meta gone and one come.
+    pub(super) fn renew_refs(&mut self, shared: &Shared) {
+        for meta in self.connections.values_mut() {
+            meta.phx_ref_prev = Some(std::mem::replace(&mut meta.phx_ref, shared.env.short_id()));
+        }
+    }
+}
