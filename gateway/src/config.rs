@@ -7,7 +7,7 @@ use clap::{
     builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser},
 };
 use simurgh_protocol::{envelope::CreatePolicy, limits};
-use simurgh_service::config::{BadSetting, LogArgs, NatsArgs, Rate, Secret, duration};
+use simurgh_service::config::{BadSetting, LogArgs, NatsArgs, Rate, Secret, duration, switch};
 
 mod lists;
 
@@ -53,6 +53,9 @@ pub struct Settings {
     /// How it stops.
     #[command(flatten)]
     pub drain: Drain,
+    /// What people can try it with.
+    #[command(flatten)]
+    pub demo: Demo,
 }
 
 /// How tokens are verified.
@@ -207,6 +210,24 @@ pub struct Drain {
     /// Over how long the open sockets are then closed
     #[arg(long, env = "SIMURGH_DRAIN_WINDOW", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub drain_window: Duration,
+}
+
+/// What people can try a gateway with.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Trying it out")]
+pub struct Demo {
+    /// Serves a chat page at /
+    #[arg(
+        long,
+        env = "SIMURGH_DEMO_PAGE",
+        value_name = "BOOL",
+        value_parser = switch,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value = "false"
+    )]
+    pub demo_page: bool,
 }
 
 impl Settings {

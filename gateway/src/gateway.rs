@@ -20,12 +20,15 @@ use crate::{
     config::Settings,
     heads::{self, Heads, Questions},
     leases::{self, Leases},
+    longpoll::{LongPolls, elsewhere},
+    page,
     rates::Rates,
     serve::{self, Capacity},
     sockets::{self, Sockets},
     topic::actor::GRACE,
     topics::Topics,
     users::{self, Users},
+    visible::{self, Visible},
     workers::{self, Workers},
 };
 
@@ -47,7 +50,14 @@ pub struct Parts {
 pub struct Gateway {
     shared: Arc<Shared>,
     capacity: Capacity,
+    inboxes: Inboxes,
+    signing: Option<page::Signing>,
+}
+
+/// What the gateway's own tasks read.
+struct Inboxes {
     messages: mpsc::Receiver<users::Message>,
+    presences: mpsc::Receiver<visible::Message>,
     questions: Questions,
 }
 
@@ -61,6 +71,7 @@ impl Gateway {
         let leases = Leases::new(Arc::clone(&bus), env.clone());
         let (renamed, _) = watch::channel(leases.id());
         let (users, messages) = Users::channel();
+        let (visible, presences) = Visible::channel();
         let (heads, questions) = Heads::channel();
         let shared = Shared {
             auth: Auth::new(&settings)?,
@@ -70,7 +81,10 @@ impl Gateway {
             topics: Topics::default(),
             heads,
             users,
+            visible,
             sockets: Sockets::new(settings.bounds.max_sockets_per_user),
+            // Each polls on a connection of its own, and others need some, too.
+            long_polls: LongPolls::new(&env, capacity.connections / 2),
             rates: Rates::new(settings.rates.clone()),
             admission: Admission::new(&settings, capacity.sockets),
             joins: Pacer::new(settings.rates.rate_gateway_joins, MAX_HOLD),
@@ -84,7 +98,15 @@ impl Gateway {
             subjects,
             settings,
         };
-        Ok(Self { shared: Arc::new(shared), capacity, messages, questions })
+        let inboxes = Inboxes { messages, presences, questions };
+        Ok(Self { shared: Arc::new(shared), capacity, inboxes, signing: None })
+    }
+
+    /// Lets the chat page sign tokens for whoever opens it. Only for a system on one machine whose secret is public
+    /// anyway; without this the page asks for a token.
+    #[must_use]
+    pub fn with_page_signing(self, signing: Option<page::Signing>) -> Self {
+        Self { signing, ..self }
     }
 
     /// Whether this gateway can serve.
@@ -101,11 +123,11 @@ impl Gateway {
         internal: impl Connections,
         shutdown: CancellationToken,
     ) {
-        let Self { shared, capacity, messages, questions } = self;
-        start(&shared, messages, questions);
+        let Self { shared, capacity, inboxes, signing } = self;
+        start(&shared, inboxes);
         let (public_until, internal_until) = (CancellationToken::new(), CancellationToken::new());
-        let serving =
-            tokio::spawn(serve::public(public, Arc::clone(&shared), capacity, public_until.clone()));
+        let routes = serve::public_routes(Arc::clone(&shared), signing);
+        let serving = tokio::spawn(serve::public(public, routes, capacity, public_until.clone()));
         let observing =
             tokio::spawn(serve::internal(internal, Arc::clone(&shared), capacity, internal_until.clone()));
 
@@ -117,13 +139,14 @@ impl Gateway {
         shared.draining.cancel();
         public_until.cancel();
         let window = shared.settings.drain.drain_window + workers::BUDGET + Duration::from_secs(3);
+        // Upgrades that were answered meanwhile are sockets by then.
+        let _ = serving.await;
         if !finished(&shared.connections, window).await {
             tracing::warn!(
                 sockets = shared.sockets.count(),
                 "sockets were still open at the end of the drain"
             );
         }
-        let _ = serving.await;
         if open > 0 {
             // Users who come back elsewhere within the grace were never gone.
             tokio::time::sleep(GRACE + Duration::from_millis(500)).await;
@@ -137,17 +160,21 @@ impl Gateway {
 }
 
 /// Starts what a gateway does beside serving.
-fn start(shared: &Arc<Shared>, messages: mpsc::Receiver<users::Message>, questions: Questions) {
+fn start(shared: &Arc<Shared>, Inboxes { messages, presences, questions }: Inboxes) {
     let (backplane, presence) = (shared.readiness.part("backplane"), shared.readiness.part("presence"));
     backplane.fails("not connected yet");
     presence.fails("not there yet");
     let tasks = &shared.tasks;
     tasks.spawn(follow_backplane(backplane, shared.bus.connected(), shared.stopped.clone()));
     tasks.spawn(users::run(Arc::clone(shared), messages));
+    tasks.spawn(visible::run(Arc::clone(shared), presences));
     tasks.spawn(heads::run(Arc::clone(shared), questions));
     let inbox = shared.readiness.part("inbox");
     inbox.fails("not listening yet");
     tasks.spawn(sockets::listen(Arc::clone(shared), inbox));
+    let polls = shared.readiness.part("long polls");
+    polls.fails("not listening yet");
+    tasks.spawn(elsewhere::listen(Arc::clone(shared), polls));
     let this = Arc::clone(shared);
     tasks.spawn(async move { this.workers.listen(this.stopped.clone()).await });
     tasks.spawn(appear(Arc::clone(shared), presence));
@@ -179,5 +206,5 @@ async fn appear(shared: Arc<Shared>, part: PartHandle) {
         () = shared.stopped.cancelled() => return,
         () = appeared => part.works(),
     }
-    leases::keep(shared).await;
+    leases::keep(shared, part).await;
 }

@@ -5,16 +5,25 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use simurgh_backplane::{Bucket, BusError, LEASE, SharedBus, subject};
 use simurgh_env::Env;
-use tokio::time::Instant;
+use tokio::{sync::watch::Receiver, time::Instant};
 
 mod keep;
 
 pub use keep::keep;
+
+/// After the backplane was away, its memory and all leases may be gone. For so long whoever stood before is awaited:
+/// the longest pause between attempts to connect, and time to take the lease.
+const COMING_BACK: Duration = Duration::from_secs(8);
+
+/// A gateway that could not renew its lease for so long is not ready: it was cut off for 10 s at least (contract section
+/// 6), since it renews every 3.5 s.
+const WAVERING: Duration = Duration::from_secs(14);
 
 /// This gateway's name, and the leases that were last read.
 pub struct Leases {
@@ -28,7 +37,13 @@ struct State {
     /// The own lease's revision; 0 while there is none.
     revision: u64,
     renewed_at: Instant,
+    /// Those with a lease, and those who are awaited.
     standing: BTreeSet<Arc<str>>,
+    /// Those who stood before the backplane was away last, and until when what they said counts even where it is gone.
+    stood: BTreeSet<Arc<str>>,
+    awaited_until: Instant,
+    read_at: Instant,
+    connected: Receiver<bool>,
     /// Gateways without a lease whose entries were met: what a gateway leaves that died when nobody was there to notice.
     dead: BTreeSet<Arc<str>>,
     /// Readings of all leases that were begun, and the latest begun of those that were taken over.
@@ -44,6 +59,10 @@ impl Leases {
             revision: 0,
             renewed_at: env.instant(),
             standing: BTreeSet::new(),
+            stood: BTreeSet::new(),
+            awaited_until: env.instant(),
+            read_at: env.instant(),
+            connected: bus.connected(),
             dead: BTreeSet::new(),
             readings: (0, 0),
         };
@@ -60,6 +79,19 @@ impl Leases {
     #[must_use]
     pub fn is_standing(&self, gateway: &str) -> bool {
         self.lock().standing.contains(gateway)
+    }
+
+    /// Whether the backplane was away a moment ago, and the gateway stood before: it may not have written again yet what
+    /// was lost.
+    #[must_use]
+    pub fn is_awaited(&self, gateway: &str) -> bool {
+        let state = self.lock();
+        self.env.instant() < state.awaited_until && state.stood.contains(gateway)
+    }
+
+    /// The backplane may be back.
+    fn look_for_return(&self) {
+        came_back(&mut self.lock(), self.env.instant());
     }
 
     /// Whether a gateway that said something has a lease. A gateway takes its lease before it says anything, so one
@@ -101,6 +133,10 @@ impl Leases {
         let started = self.env.instant();
         let revision = self.bus.put(Bucket::Leases, &subject::lease_key(&id), Bytes::new()).await?;
         let mut state = self.lock();
+        let before = Arc::clone(&state.id);
+        if before != id {
+            state.standing.remove(&before);
+        }
         state.standing.insert(Arc::clone(&id));
         (state.id, state.revision, state.renewed_at) = (id, revision, started);
         Ok(())
@@ -133,6 +169,11 @@ impl Leases {
         let _ = self.bus.delete(Bucket::Leases, &subject::lease_key(&id), revision).await;
     }
 
+    /// Whether the own lease was not renewed for so long that presence cannot be said to work.
+    fn wavers(&self) -> bool {
+        self.env.instant() >= self.lock().renewed_at + WAVERING
+    }
+
     /// Whether the own lease has lapsed by this gateway's own clock.
     fn lapsed(&self) -> bool {
         self.env.instant() >= self.lock().renewed_at + LEASE
@@ -161,16 +202,22 @@ impl Leases {
             state.readings.0
         };
         let found = self.bus.get_many(Bucket::Leases, &[subject::all_leases()]).await?;
-        let standing: BTreeSet<Arc<str>> =
+        let found: BTreeSet<Arc<str>> =
             found.iter().filter_map(|entry| entry.key.parts().pop()).map(Into::into).collect();
+        let now = self.env.instant();
         let mut state = self.lock();
         if reading < state.readings.1 {
             // A later one was answered before.
             return Ok(Vec::new());
         }
         state.readings.1 = reading;
-        let gone = state.standing.difference(&standing).cloned().collect();
-        state.standing = standing;
+        came_back(&mut state, now);
+        state.read_at = now;
+        let missing: Vec<Arc<str>> = state.standing.difference(&found).cloned().collect();
+        let (gone, awaited) =
+            if now < state.awaited_until { (Vec::new(), missing) } else { (missing, Vec::new()) };
+        state.standing = found;
+        state.standing.extend(awaited);
         Ok(gone)
     }
 
@@ -178,3 +225,20 @@ impl Leases {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Notes who is awaited where the connection stands anew. (Whoever could not renew for longer than a lease comes back
+/// under another name.)
+fn came_back(state: &mut State, now: Instant) {
+    if was_away(&mut state.connected) && now < state.read_at + LEASE {
+        state.awaited_until = now + COMING_BACK;
+        state.stood = state.standing.clone();
+    }
+}
+
+/// Whether the connection stands anew since this was last asked.
+fn was_away(connected: &mut Receiver<bool>) -> bool {
+    connected.has_changed().unwrap_or(false) && *connected.borrow_and_update()
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,9 @@ pub mod config;
 pub mod gateway;
 pub mod heads;
 pub mod leases;
+pub mod longpoll;
 pub mod mailbox;
+pub mod page;
 pub mod rates;
 pub mod serve;
 pub mod session;
@@ -22,6 +24,7 @@ pub mod topic;
 pub mod topics;
 pub mod upgrade;
 pub mod users;
+pub mod visible;
 pub mod workers;
 
 pub use gateway::{Gateway, Parts};

@@ -11,7 +11,7 @@ use simurgh_service::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Shared, api, upgrade::upgrade, workers};
+use crate::{Shared, api, longpoll::serve::longpoll, page, upgrade::upgrade, workers};
 
 /// Bytes of a request's head: a token of the longest kind in base64, and what is around it.
 const HEAD_BYTES: usize = 32 * 1024;
@@ -71,11 +71,11 @@ impl Capacity {
 /// Serves clients until `shutdown`, and returns once their calls are answered. Sockets go on.
 pub async fn public(
     connections: impl Connections,
-    shared: Arc<Shared>,
+    routes: Router,
     capacity: Capacity,
     shutdown: CancellationToken,
 ) {
-    http::serve(connections, public_routes(shared), limits(capacity.connections), shutdown).await;
+    http::serve(connections, routes, limits(capacity.connections), shutdown).await;
 }
 
 /// Serves services and operators until `shutdown`.
@@ -88,13 +88,20 @@ pub async fn internal(
     http::serve(connections, internal_routes(shared), limits(capacity.internal), shutdown).await;
 }
 
-/// What clients can ask.
-fn public_routes(shared: Arc<Shared>) -> Router {
+/// What clients can ask, and what the chat page, where there is one, may sign with.
+pub fn public_routes(shared: Arc<Shared>, signing: Option<page::Signing>) -> Router {
     let sockets = Router::new()
         .route("/socket/websocket", any(upgrade))
         .route("/socket/websocket/", any(upgrade))
+        .route("/socket/longpoll", any(longpoll))
+        .route("/socket/longpoll/", any(longpoll))
         .with_state(Arc::clone(&shared));
-    api::public(Arc::clone(&shared)).merge(sockets).merge(admin::router(shared.readiness.clone()))
+    let page = match (shared.settings.demo.demo_page, &shared.settings.tokens.jwt_user_claim) {
+        (true, user_claim) => page::router(user_claim, signing),
+        (false, _) => Router::new(),
+    };
+    let routes = api::public(Arc::clone(&shared)).merge(sockets).merge(page);
+    routes.merge(admin::router(shared.readiness.clone()))
 }
 
 /// What services and operators can ask.

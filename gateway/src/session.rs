@@ -13,10 +13,10 @@ use bytes::Bytes;
 use simurgh_protocol::{
     CloseCode, Frame, Name, Push, Raw, Ref, Refusal, Timestamp, Topic, UserId, Vsn,
     event::{RateClass, phx, sent},
-    frame,
+    frame::{self, InvalidFrame},
 };
 
-use crate::mailbox::ChannelId;
+use crate::{mailbox::ChannelId, rates::exceeded};
 
 mod frames;
 
@@ -26,8 +26,10 @@ pub const TOKEN_WARNING: Duration = Duration::from_secs(60);
 pub const TOKEN_LEEWAY: Duration = Duration::from_secs(10);
 /// A push that waited so long behind others is refused: it could not be answered in time.
 const PATIENCE: Duration = Duration::from_secs(7);
-/// Frames that wait behind joins and pushes under way; with more the socket is not read.
-const MAX_WAITING: usize = 64;
+/// Frames that wait behind joins and pushes under way, and bytes of them and of those pushes; with more the socket is not
+/// read.
+const MAX_WAITING: usize = 256;
+const MAX_WAITING_BYTES: usize = 256 * 1024;
 
 /// Something that the socket's task has to do.
 #[derive(Debug, PartialEq)]
@@ -99,6 +101,8 @@ pub struct Session {
     channels: BTreeMap<Topic, Channel>,
     last_channel: u64,
     waiting: usize,
+    /// Bytes of the payloads that wait or are under way.
+    held_bytes: usize,
     expires_at: Timestamp,
     warned: bool,
 }
@@ -108,8 +112,20 @@ struct Channel {
     id: ChannelId,
     join_ref: Ref,
     state: State,
-    /// Frames behind what is under way, and when they came.
-    waiting: VecDeque<(Timestamp, Frame)>,
+    /// Frames behind what is under way.
+    waiting: VecDeque<Waiting>,
+    /// The server's side closed it while a push was under way, which is answered first.
+    closing: bool,
+}
+
+/// A frame that waits.
+#[derive(Debug)]
+struct Waiting {
+    /// When it came.
+    at: Timestamp,
+    frame: Frame,
+    /// It is within the user's rate.
+    counted: bool,
 }
 
 #[derive(Debug)]
@@ -118,8 +134,8 @@ enum State {
     Joining { reference: Ref, replaces: Option<Ref> },
     /// Joined, nothing under way.
     Open,
-    /// Joined, the push with this ref under way.
-    Busy { reference: Ref },
+    /// Joined, the push with this ref and so many bytes under way.
+    Busy { reference: Ref, bytes: usize },
 }
 
 impl Session {
@@ -133,6 +149,7 @@ impl Session {
             channels: BTreeMap::new(),
             last_channel: 0,
             waiting: 0,
+            held_bytes: 0,
             expires_at,
             warned: false,
         }
@@ -141,7 +158,7 @@ impl Session {
     /// Whether so much waits that no more should be read.
     #[must_use]
     pub const fn is_full(&self) -> bool {
-        self.waiting >= MAX_WAITING
+        self.waiting >= MAX_WAITING || self.held_bytes >= MAX_WAITING_BYTES
     }
 
     /// Whether nothing is under way.
@@ -163,9 +180,29 @@ impl Session {
 
     /// A text frame came.
     pub fn text(&mut self, text: &str, gate: &mut dyn Gate) -> Vec<Effect> {
+        self.received(Frame::decode(self.vsn, text), gate)
+    }
+
+    /// A binary frame came.
+    pub fn binary(&mut self, bytes: &[u8], gate: &mut dyn Gate) -> Vec<Effect> {
+        self.received(Frame::decode_binary(self.vsn, bytes), gate)
+    }
+
+    /// A frame came with more of them than are taken at once: it is answered, and nothing comes of it.
+    pub fn excess(&mut self, frame: Result<Frame, InvalidFrame>) -> Vec<Effect> {
+        let Ok(frame) = frame else { return vec![Effect::Close(CloseCode::InvalidFrame)] };
+        let refusal = exceeded(Duration::from_secs(1));
+        let reply = frame::reply(self.vsn, &frame.join_ref, &frame.reference, &frame.topic, Err(&refusal));
+        vec![Effect::Send(reply)]
+    }
+
+    fn received(&mut self, frame: Result<Frame, InvalidFrame>, gate: &mut dyn Gate) -> Vec<Effect> {
         let mut effects = Vec::new();
-        match Frame::decode(self.vsn, text) {
-            Ok(frame) => self.frame(gate.now(), frame, gate, &mut effects),
+        match frame {
+            Ok(frame) => {
+                let come = Waiting { at: gate.now(), frame, counted: false };
+                self.frame(come, gate, &mut effects);
+            }
             Err(_) => effects.push(Effect::Close(CloseCode::InvalidFrame)),
         }
         effects
@@ -210,13 +247,19 @@ impl Session {
         let Some((topic, channel)) = self.channels.iter_mut().find(|(_, channel)| channel.id == id) else {
             return effects;
         };
-        let State::Busy { reference } = std::mem::replace(&mut channel.state, State::Open) else {
+        let State::Busy { reference, bytes } = std::mem::replace(&mut channel.state, State::Open) else {
             return effects;
         };
-        let (topic, join_ref) = (topic.clone(), channel.join_ref.clone());
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
+        let (topic, join_ref, closing) = (topic.clone(), channel.join_ref.clone(), channel.closing);
         let name = Name::Text(topic.to_string());
         effects.push(Effect::Send(frame::reply(self.vsn, &join_ref, &reference, &name, outcome.as_ref())));
-        self.go_on(&topic, gate, &mut effects);
+        if closing {
+            effects.push(Effect::Send(frame::closed(self.vsn, &join_ref, &topic.to_string(), phx::CLOSE)));
+            self.remove(&topic, gate, &mut effects);
+        } else {
+            self.go_on(&topic, gate, &mut effects);
+        }
         effects
     }
 
@@ -224,15 +267,14 @@ impl Session {
     /// any more.
     pub fn closed(&mut self, id: ChannelId, gate: &mut dyn Gate) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let found = self.channels.iter().find(|(_, channel)| channel.id == id);
+        let found = self.channels.iter_mut().find(|(_, channel)| channel.id == id);
         let Some((topic, channel)) = found else { return effects };
-        let (topic, join_ref) = (topic.clone(), channel.join_ref.clone());
-        if let State::Busy { reference } = &channel.state {
-            // The push under way gets an answer, whatever becomes of it.
-            let name = Name::Text(topic.to_string());
-            let refusal = Refusal::not_a_member();
-            effects.push(Effect::Send(frame::reply(self.vsn, &join_ref, reference, &name, Err(&refusal))));
+        if matches!(channel.state, State::Busy { .. }) {
+            // What became of the push is told, whatever becomes of the channel: it may be stored.
+            channel.closing = true;
+            return effects;
         }
+        let (topic, join_ref) = (topic.clone(), channel.join_ref.clone());
         effects.push(Effect::Send(frame::closed(self.vsn, &join_ref, &topic.to_string(), phx::CLOSE)));
         self.remove(&topic, gate, &mut effects);
         effects
@@ -282,5 +324,7 @@ impl Session {
 
 #[cfg(test)]
 mod any_order;
+#[cfg(test)]
+mod binary;
 #[cfg(test)]
 mod tests;

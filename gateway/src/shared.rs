@@ -14,10 +14,12 @@ use crate::{
     config::Settings,
     heads::Heads,
     leases::Leases,
+    longpoll::LongPolls,
     rates::Rates,
     sockets::Sockets,
     topics::Topics,
     users::Users,
+    visible::Visible,
     workers::Workers,
 };
 
@@ -45,8 +47,12 @@ pub struct Shared {
     pub heads: Heads,
     /// The users' presence.
     pub users: Users,
+    /// Whom they see.
+    pub visible: Visible,
     /// The users' sockets and channels.
     pub sockets: Arc<Sockets>,
+    /// The long-poll sessions that are held here.
+    pub long_polls: LongPolls,
     /// How often users may do what.
     pub rates: Rates,
     /// How new sockets are let in.

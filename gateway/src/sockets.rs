@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use simurgh_backplane::Delivery;
 use simurgh_protocol::{
     Raw, UserId, Vsn,
     envelope::{self, GatewayEnvelope},
@@ -19,6 +21,7 @@ use crate::{
     Shared,
     mailbox::{ChannelId, Mailbox, SocketId},
     users::Message,
+    visible,
 };
 
 /// Between attempts to listen.
@@ -130,9 +133,7 @@ impl Sockets {
                 let frame = slot.get_or_insert_with(|| {
                     text(frame::broadcast(channel.vsn, &format!("user:{user}"), event, payload))
                 });
-                if channel.mailbox.push(channel.channel, frame.clone()).is_err() {
-                    channel.mailbox.user_topic_missed();
-                }
+                let _ = channel.mailbox.push(channel.channel, frame.clone());
             }
         }
     }
@@ -171,7 +172,7 @@ pub async fn listen(shared: Arc<Shared>, part: PartHandle) {
                     Err(_) => return,
                 },
                 delivery = inbox.next() => match delivery {
-                    Some(delivery) => receive(&shared, &delivery.payload).await,
+                    Some(delivery) => receive(&shared, delivery).await,
                     None => return,
                 },
             }
@@ -179,14 +180,25 @@ pub async fn listen(shared: Arc<Shared>, part: PartHandle) {
     }
 }
 
-async fn receive(shared: &Shared, bytes: &[u8]) {
-    match envelope::decode(bytes) {
+async fn receive(shared: &Shared, delivery: Delivery) {
+    match envelope::decode(&delivery.payload) {
         Ok(GatewayEnvelope::Told { users, event, payload }) => shared.sockets.tell(&users, &event, &payload),
         Ok(GatewayEnvelope::Chosen { user, chosen }) => {
             shared.users.tell(Message::Chosen { user, chosen }).await;
         }
+        Ok(GatewayEnvelope::Presence { seen, entry }) => {
+            shared.visible.tell(visible::Message::Changed { seen, entry }).await;
+        }
+        Ok(GatewayEnvelope::Visibility { viewer, seen }) => {
+            shared.visible.tell(visible::Message::Visibility { viewer, seen }).await;
+        }
         Err(error) => {
             tracing::warn!(%error, "an envelope that this build cannot read was dropped: upgrade this gateway");
+            return;
         }
+    }
+    if let Some(reply_to) = delivery.reply_to {
+        // Whoever asked asks again where this is lost.
+        let _ = shared.bus.publish(&reply_to, Bytes::new()).await;
     }
 }

@@ -20,7 +20,7 @@ use simurgh_protocol::{
 };
 use simurgh_service::{MemoryConnections, MemoryConnector, Readiness, config::parse_from};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Gateway, Parts,
     config::{Config, Settings},
+    page,
     serve::Capacity,
 };
 
@@ -74,8 +75,22 @@ pub struct Served {
 impl Served {
     /// Runs one with these settings, and returns when it is ready.
     pub async fn new(args: &[&str]) -> Self {
+        Self::with_signing(args, None).await
+    }
+
+    /// The same, by a program that hands the chat page something to sign with.
+    pub async fn with_signing(args: &[&str], signing: Option<page::Signing>) -> Self {
         let env = Env::seeded(7);
         let bus: SharedBus = Arc::new(MemoryBus::new(env.clone()));
+        Self::on(bus, env, args, signing).await
+    }
+
+    /// Runs another one on the same backplane.
+    pub async fn beside(&self, args: &[&str]) -> Self {
+        Self::on(Arc::clone(&self.bus), self.env.fork(), args, None).await
+    }
+
+    async fn on(bus: SharedBus, env: Env, args: &[&str], signing: Option<page::Signing>) -> Self {
         let subjects = Subjects::new("test");
         let parts = Parts {
             bus: Arc::clone(&bus),
@@ -84,7 +99,7 @@ impl Served {
             settings: settings(args),
             capacity: Capacity::of_files(4_096),
         };
-        let gateway = Gateway::new(parts).unwrap();
+        let gateway = Gateway::new(parts).unwrap().with_page_signing(signing);
         let readiness = gateway.readiness();
         let (public, publicly) = MemoryConnections::new();
         let (internal, internally) = MemoryConnections::new();
@@ -138,7 +153,7 @@ pub async fn exchange(stream: &mut DuplexStream, request: &str) -> Heard {
 }
 
 /// Reads one answer.
-pub async fn heard(stream: &mut DuplexStream) -> Heard {
+pub async fn heard(stream: &mut (impl AsyncRead + Unpin)) -> Heard {
     let mut bytes = Vec::new();
     let end_of_head = |bytes: &[u8]| bytes.windows(4).position(|four| four == b"\r\n\r\n");
     while end_of_head(&bytes).is_none() {

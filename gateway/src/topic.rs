@@ -62,6 +62,8 @@ pub struct Topic {
     members_version: u64,
     /// Who is present.
     pub presence: Presence,
+    /// Whether any channel may lack the state of presence.
+    any_stale: bool,
 }
 
 impl Topic {
@@ -77,6 +79,7 @@ impl Topic {
             last_change: 0,
             members_version: 0,
             presence: Presence::default(),
+            any_stale: false,
         }
     }
 
@@ -102,6 +105,7 @@ impl Topic {
             stale: true,
         };
         self.channels.insert(key, channel);
+        self.any_stale = true;
         self.push_state(key);
     }
 
@@ -144,7 +148,9 @@ impl Topic {
         match &envelope.event {
             ConversationEvent::Added { .. } => self.members_step(envelope.members_version, None),
             ConversationEvent::Removed { user } => {
-                heard.removed = self.remove_user(user, envelope.members_version);
+                self.remove_user(user, envelope.members_version);
+                // Also without a channel: one that dropped a moment ago may still show.
+                heard.removed = Some(user.clone());
             }
             _ => {}
         }
@@ -163,6 +169,7 @@ impl Topic {
                 heard.arrivals = arrivals;
             }
         }
+        self.push_states();
         heard
     }
 
@@ -209,9 +216,7 @@ impl Topic {
                 channel.checked_at = channel.checked_at.max(membership.members_version);
             }
         }
-        let stale: Vec<_> =
-            self.channels.iter().filter(|(_, channel)| channel.stale).map(|(key, _)| *key).collect();
-        stale.into_iter().for_each(|key| self.push_state(key));
+        self.push_states();
         gone.into_iter()
             .filter(|user| !self.close_channels(user, membership.members_version).is_empty())
             .collect()
@@ -276,13 +281,16 @@ impl Topic {
         }
     }
 
+    /// A change goes to those who have the message that it changes; to the others it comes again behind that.
     fn change(&mut self, change: &LoggedChange) {
         self.last_change = self.last_change.max(change.change_seq);
+        self.last_seq = self.last_seq.max(change.seq);
         let members_version = self.members_version;
         let mut encoded = Encoded::new(&self.name, &change.event, &change.payload);
         for ((_, id), channel) in &mut self.channels {
             let vsn = channel.vsn;
             if channel.change_seq + 1 == change.change_seq
+                && channel.seq >= change.seq
                 && channel.checked_at >= members_version
                 && channel.push(*id, &self.id, || encoded.frame(vsn))
             {
@@ -304,8 +312,19 @@ impl Topic {
             let lost = !served || channel.mailbox.push(*id, encoded.frame(vsn)).is_err();
             if lost && event == sent::PRESENCE_DIFF {
                 channel.stale = true;
+                self.any_stale = true;
                 channel.wait(&self.id);
             }
+        }
+    }
+
+    /// Sends `presence_state` to all channels that lack it and may have it.
+    fn push_states(&mut self) {
+        if std::mem::take(&mut self.any_stale) {
+            let stale: Vec<_> =
+                self.channels.iter().filter(|(_, channel)| channel.stale).map(|(key, _)| *key).collect();
+            self.any_stale = !stale.is_empty();
+            stale.into_iter().for_each(|key| self.push_state(key));
         }
     }
 
@@ -317,12 +336,13 @@ impl Topic {
         let state = self.presence.state();
         let frame = frame::push(channel.vsn, &channel.join_ref, &self.name, sent::PRESENCE_STATE, &state);
         channel.stale = !channel.push(key.1, &self.id, || text(frame));
+        self.any_stale |= channel.stale;
     }
 
     /// The `Removed` of one member: their channels close; everybody else's membership is as it was, one version on.
-    fn remove_user(&mut self, user: &UserId, version: u64) -> Option<UserId> {
+    fn remove_user(&mut self, user: &UserId, version: u64) {
         self.members_step(version, Some(user));
-        (!self.close_channels(user, version).is_empty()).then(|| user.clone())
+        self.close_channels(user, version);
     }
 
     /// A version that is known to have changed nothing for anybody but `except`.
@@ -354,7 +374,7 @@ impl Topic {
 pub struct Heard {
     /// Steps of a gateway's presence are missing: read its entry.
     pub read_entry: Option<PresenceChange>,
-    /// A member whose channels were closed.
+    /// A member who was removed.
     pub removed: Option<UserId>,
     /// Who came and went by it.
     pub arrivals: Vec<Arrival>,

@@ -8,7 +8,7 @@ use std::{
 use simurgh_backplane::BusError;
 use simurgh_protocol::ConversationId;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, timeout_at},
 };
 
@@ -29,7 +29,7 @@ pub struct Topics {
 #[derive(Clone, Debug)]
 struct Slot {
     attachment: Attachment,
-    ready: watch::Receiver<Ready>,
+    ready: Arc<Ready>,
 }
 
 /// A topic that is there for as long as this is held.
@@ -58,11 +58,9 @@ impl Topics {
         shared: &Arc<Shared>,
         until: Instant,
     ) -> Result<Attachment, BusError> {
-        let mut slot = self.slot(id, shared);
-        let gone = || BusError::Disconnected("the topic ended".to_owned());
-        let ready = timeout_at(until, slot.ready.wait_for(Option::is_some)).await;
-        let ready = ready.map_err(|_| BusError::TimedOut)?.map_err(|_| gone())?.clone();
-        ready.unwrap_or_else(|| Err(gone())).map(|()| slot.attachment)
+        let slot = self.slot(id, shared);
+        let ready = timeout_at(until, slot.ready.wait()).await.map_err(|_| BusError::TimedOut)?;
+        ready.clone().map(|()| slot.attachment)
     }
 
     fn slot(&self, id: &ConversationId, shared: &Arc<Shared>) -> Slot {
@@ -71,10 +69,11 @@ impl Topics {
             return slot.clone();
         }
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let (sender, ready) = watch::channel(None);
-        let slot = Slot { attachment: Attachment { commands, held: Arc::new(()) }, ready };
+        let ready = Arc::new(Ready::new());
+        let slot =
+            Slot { attachment: Attachment { commands, held: Arc::new(()) }, ready: Arc::clone(&ready) };
         topics.insert(id.clone(), slot.clone());
-        shared.tasks.spawn(actor::run(id.clone(), Arc::clone(shared), receiver, sender));
+        shared.tasks.spawn(actor::run(id.clone(), Arc::clone(shared), receiver, ready));
         slot
     }
 

@@ -19,29 +19,25 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::{
     Shared,
     admission::Place,
-    auth::{self, Claims},
+    auth::{self, Claims, Offered},
     config::ServiceCalls,
-    socket,
+    socket::{self, websocket::WebSocket},
     sockets::Permit,
 };
 
 mod answer;
 
-use answer::Refused;
+pub(crate) use answer::Refused;
 
 /// How long the 101 may take to reach the connection.
 const SWITCH: Duration = Duration::from_secs(10);
 
-/// What a request that may become a socket says.
+/// What a client that may have a socket asked for.
 #[derive(Debug)]
-struct Opening {
-    vsn: Vsn,
-    claims: Claims,
-    user: UserId,
-    /// Whether the 101 is to name the subprotocol `phoenix`.
-    phoenix: bool,
-    /// The value of `sec-websocket-accept`.
-    accept: String,
+pub(crate) struct Opening {
+    pub vsn: Vsn,
+    pub claims: Claims,
+    pub user: UserId,
 }
 
 /// Answers 101 and runs the socket as a task of the gateway, or refuses.
@@ -51,8 +47,14 @@ pub async fn upgrade(
     request: Request,
 ) -> Response {
     let (mut parts, _body) = request.into_parts();
-    let opening = match opening(&shared, &parts) {
-        Ok(opening) => opening,
+    let offered = auth::offered(&parts.headers, parts.uri.query().unwrap_or_default());
+    let checked = if origin_permitted(&shared, &parts.headers) {
+        connect(&shared, &offered).and_then(|opening| Ok((opening, websocket_key(&parts)?)))
+    } else {
+        Err(Refused::Forbidden)
+    };
+    let (opening, accept) = match checked {
+        Ok((opening, key)) => (opening, derive_accept_key(key)),
         Err(refused) => return answer::refused(&refused),
     };
     let (place, permit) = match admitted(&shared, peer, &parts.headers, &opening.user).await {
@@ -62,28 +64,29 @@ pub async fn upgrade(
     let Some(upgraded) = parts.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
         return answer::refused(&Refused::NoUpgrade);
     };
-    let response = answer::switching(&opening);
     let Opening { vsn, claims, .. } = opening;
     let context = Arc::clone(&shared);
     shared.connections.spawn(async move {
         // hyper's part of the connection is gone by then; what is left of it is the box around the stream, and bytes
         // that came early, which the first read takes.
         if let Ok(Ok(io)) = timeout(SWITCH, upgraded).await {
-            socket::run(TokioIo::new(io), vsn, claims, permit, context).await;
+            let max_frame = context.settings.bounds.max_frame_bytes;
+            let transport = WebSocket::new(TokioIo::new(io), max_frame, context.env.clone()).await;
+            socket::run(transport, vsn, claims, permit, context).await;
         }
         drop(place);
     });
-    response
+    answer::switching(&accept, offered.phoenix)
 }
 
-/// Checks everything that the request itself decides.
-fn opening(shared: &Shared, request: &Parts) -> Result<Opening, Refused> {
-    let headers = &request.headers;
+/// Whether the page that asks, if one does, may connect.
+pub(crate) fn origin_permitted(shared: &Shared, headers: &HeaderMap) -> bool {
     let origin = headers.get(header::ORIGIN);
-    if origin.is_some_and(|origin| !shared.settings.access.allowed_origins.permit(origin.as_bytes())) {
-        return Err(Refused::Forbidden);
-    }
-    let offered = auth::offered(headers, request.uri.query().unwrap_or_default());
+    origin.is_none_or(|origin| shared.settings.access.allowed_origins.permit(origin.as_bytes()))
+}
+
+/// Checks the version of the serializer and the token.
+pub(crate) fn connect(shared: &Shared, offered: &Offered) -> Result<Opening, Refused> {
     let vsn = Vsn::negotiate(offered.vsn.as_deref()).ok_or(Refused::Forbidden)?;
     let token = offered.token.as_deref().unwrap_or_default();
     let claims = shared.auth.verify(token, shared.env.now()).map_err(|error| {
@@ -93,8 +96,7 @@ fn opening(shared: &Shared, request: &Parts) -> Result<Opening, Refused> {
     let service_elsewhere = shared.settings.access.service_calls == ServiceCalls::Internal;
     let user =
         claims.user.clone().filter(|_| !(claims.service && service_elsewhere)).ok_or(Refused::Forbidden)?;
-    let key = websocket_key(request)?;
-    Ok(Opening { vsn, claims, user, phoenix: offered.phoenix, accept: derive_accept_key(key) })
+    Ok(Opening { vsn, claims, user })
 }
 
 /// What RFC 6455, section 4.2.1 asks of a request, in the order and words of Phoenix.
@@ -128,7 +130,7 @@ fn texts<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
 }
 
 /// Waits for the client's turn and gives it a place.
-async fn admitted(
+pub(crate) async fn admitted(
     shared: &Shared,
     peer: SocketAddr,
     headers: &HeaderMap,

@@ -12,8 +12,8 @@ use std::{
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use simurgh_backplane::{Bucket, BusError, subject};
 use simurgh_protocol::{
-    ConversationId, Raw, Timestamp, Topic, UserId,
-    envelope::{self, Call, ChosenStatus, GatewayEnvelope, PresenceMeta, Principal},
+    ConversationId, Timestamp, Topic, UserId,
+    envelope::{self, Call, ChosenStatus, EntryMark, GatewayEnvelope, PresenceMeta, Principal},
     record::Status,
 };
 use tokio::{
@@ -33,8 +33,7 @@ mod user;
 
 use entry::{Written, write};
 pub use messages::{Message, Users};
-use shown::Shown;
-pub use shown::{diff, metas, shown};
+pub use shown::{Shown, diff, metas, shown};
 use user::User;
 
 /// An entry is written at most so often.
@@ -42,7 +41,9 @@ const PACE: Duration = Duration::from_millis(100);
 /// After a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
 /// The longest pause between attempts to have a change told.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// How long another gateway has to note a choice.
+const NOTED: Duration = Duration::from_secs(1);
 /// Writes under way at once, and as many calls to workers.
 const AT_ONCE: usize = 256;
 
@@ -53,15 +54,17 @@ struct Actor {
     calls: FuturesUnordered<BoxFuture<'static, Told>>,
     /// When to look at whom.
     due: BTreeSet<(Instant, UserId)>,
-    /// Who wants to start something while too much is under way.
-    waiting: BTreeSet<UserId>,
+    /// Who wants to write, or to tell, while too much of it is under way.
+    waiting_writes: BTreeSet<UserId>,
+    waiting_calls: BTreeSet<UserId>,
 }
 
-/// What became of a call that was to tell a change.
-struct Told {
-    user: UserId,
-    shown: Vec<Shown>,
-    done: bool,
+/// What became of telling others.
+enum Told {
+    /// That so many changes were made to the entry.
+    Changes { user: UserId, changes: u64, done: bool },
+    /// That this status was chosen.
+    Choice { user: UserId, chosen: ChosenStatus, done: bool },
 }
 
 /// Runs until the gateway stops.
@@ -72,7 +75,8 @@ pub async fn run(shared: Arc<Shared>, mut messages: mpsc::Receiver<Message>) {
         writes: FuturesUnordered::new(),
         calls: FuturesUnordered::new(),
         due: BTreeSet::new(),
-        waiting: BTreeSet::new(),
+        waiting_writes: BTreeSet::new(),
+        waiting_calls: BTreeSet::new(),
     };
     loop {
         actor.look();
@@ -112,7 +116,10 @@ impl Actor {
             Message::Chosen { user, chosen } => self.choose(&user, chosen),
             Message::Again(renamed) => {
                 for state in self.users.values_mut() {
-                    (state.dirty, state.known) = (true, false);
+                    (state.dirty, state.known, state.retell) = (true, false, true);
+                    (state.epoch, state.pause, state.tell_not_before) =
+                        (state.epoch + 1, Duration::ZERO, None);
+                    state.untold_choice = state.chosen;
                     if renamed {
                         state.renew_refs(&self.shared);
                     }
@@ -231,20 +238,14 @@ impl Actor {
                 let task = write(Arc::clone(&self.shared), user.clone(), state.start_write(now + PACE));
                 self.writes.push(Box::pin(task));
             } else {
-                self.waiting.insert(user.clone());
+                self.waiting_writes.insert(user.clone());
             }
         }
         if tells.is_some_and(|at| at <= now) {
             if self.calls.len() < AT_ONCE {
-                state.telling = true;
-                self.calls.push(Box::pin(tell(
-                    Arc::clone(&self.shared),
-                    user.clone(),
-                    state.told.clone(),
-                    state.shown.clone(),
-                )));
+                self.calls.push(state.start_telling(&self.shared, user));
             } else {
-                self.waiting.insert(user.clone());
+                self.waiting_calls.insert(user.clone());
             }
         }
         if state.is_settled() {
@@ -256,45 +257,52 @@ impl Actor {
         self.plan(user, next);
     }
 
-    /// Somebody who waited has its turn.
-    fn next_waiting(&mut self) {
-        if let Some(user) = self.waiting.pop_first() {
-            self.touch(&user);
-        }
-    }
-
     fn told(&mut self, told: Told) {
-        let Told { user, shown, done } = told;
         let now = self.shared.env.instant();
+        let (user, done) = match &told {
+            Told::Changes { user, done, .. } | Told::Choice { user, done, .. } => (user.clone(), *done),
+        };
         if let Some(state) = self.users.get_mut(&user) {
             state.telling = false;
+            match told {
+                Told::Changes { changes, .. } if done => state.told = changes,
+                Told::Choice { chosen, .. } if done && state.untold_choice == Some(chosen) => {
+                    state.untold_choice = None;
+                }
+                _ => {}
+            }
             if done {
-                state.told = shown;
-                state.pause = Duration::ZERO;
+                (state.pause, state.tell_not_before) = (Duration::ZERO, None);
             } else {
                 state.pause = (state.pause * 2).clamp(RETRY, LONGEST_PAUSE);
                 state.tell_not_before = Some(now + state.pause / 2 + self.shared.env.jitter(state.pause));
             }
         }
         self.touch(&user);
-        self.next_waiting();
+        if let Some(user) = self.waiting_calls.pop_first() {
+            self.touch(&user);
+        }
     }
 
     fn written(&mut self, written: Written) {
-        let Written { user, outcome, joining, choosing, shown } = written;
+        let Written { user, outcome, joining, choosing, shown, again, epoch, mark } = written;
         let mut answer = Ok(());
         if let Some(state) = self.users.get_mut(&user) {
             state.writing = false;
             match outcome {
                 Ok(chosen) => {
-                    state.known = true;
-                    state.shown = shown;
+                    state.known = state.epoch == epoch;
+                    state.mark = mark;
+                    if state.shown != shown || again {
+                        state.changes += 1;
+                        state.shown = shown;
+                    }
                     if let Some(chosen) = chosen {
                         self.choose(&user, chosen);
                     }
                 }
                 Err(error) => {
-                    state.dirty = true;
+                    (state.dirty, state.retell) = (true, state.retell || again);
                     state.not_before =
                         Some(self.shared.env.instant() + RETRY + self.shared.env.jitter(RETRY));
                     answer = Err(error);
@@ -304,7 +312,9 @@ impl Actor {
         let held = self.users.get(&user).and_then(|state| state.chosen);
         if let (Some(chosen), false, Ok(())) = (held, choosing.is_empty(), &answer) {
             // After the write: who joins elsewhere reads it, or is told.
-            self.shared.tasks.spawn(tell_gateways(Arc::clone(&self.shared), user.clone(), chosen));
+            if let Some(state) = self.users.get_mut(&user) {
+                state.untold_choice = Some(chosen);
+            }
         }
         for done in joining {
             let _ = done.send(answer.clone().map(|()| held));
@@ -313,7 +323,9 @@ impl Actor {
             let _ = done.send(answer.clone());
         }
         self.touch(&user);
-        self.next_waiting();
+        if let Some(user) = self.waiting_writes.pop_first() {
+            self.touch(&user);
+        }
     }
 }
 
@@ -330,23 +342,32 @@ async fn show(shared: Arc<Shared>, user: UserId, topics: Vec<ConversationId>, ch
     }
 }
 
-/// Has a worker tell those who may see it what changed. It reads the present state itself, so a repeat does no harm.
-async fn tell(shared: Arc<Shared>, user: UserId, before: Vec<Shown>, shown: Vec<Shown>) -> Told {
-    let diff = Raw::of(&diff(&user, &before, &shown));
-    let call = Call::PresenceChanged { user: user.clone(), diff: Some(diff) };
+/// Has a worker tell the gateways of those who may see it that something changed. A repeat does no harm.
+async fn tell(shared: Arc<Shared>, user: UserId, changes: u64, mark: Option<EntryMark>) -> Told {
+    let call = Call::PresenceChanged { user: user.clone(), entry: mark };
     let done = shared.workers.call(Principal::Service, call).await.is_ok();
-    Told { user, shown, done }
+    Told::Changes { user, changes, done }
 }
 
-/// Tells the other gateways that hold the user which status was chosen.
-async fn tell_gateways(shared: Arc<Shared>, user: UserId, chosen: ChosenStatus) {
-    let filters = [subject::user_filter(&user)];
-    let Ok(entries) = shared.bus.get_many(Bucket::Presence, &filters).await else { return };
+/// Tells the other gateways that hold the user which status was chosen. A repeat does no harm.
+async fn tell_choice(shared: Arc<Shared>, user: UserId, chosen: ChosenStatus) -> Told {
+    let done = try_tell_choice(&shared, &user, chosen).await.is_ok();
+    Told::Choice { user, chosen, done }
+}
+
+async fn try_tell_choice(shared: &Shared, user: &UserId, chosen: ChosenStatus) -> Result<(), BusError> {
+    let entries = shared.bus.get_many(Bucket::Presence, &[subject::user_filter(user)]).await?;
     let own = shared.leases.id();
-    let envelope = envelope::encode(&GatewayEnvelope::Chosen { user, chosen });
-    for gateway in
-        entries.iter().filter_map(|entry| entry.key.parts().pop()).filter(|gateway| **gateway != *own)
-    {
-        let _ = shared.bus.publish(&shared.subjects.gateway(&gateway), envelope.clone()).await;
+    let envelope = envelope::encode(&GatewayEnvelope::Chosen { user: user.clone(), chosen });
+    for gateway in entries.iter().filter_map(|entry| entry.key.parts().pop()) {
+        if *gateway == *own || !shared.leases.stands(&gateway).await {
+            continue;
+        }
+        match shared.bus.request(&shared.subjects.gateway(&gateway), envelope.clone(), NOTED).await {
+            // One that is cut off writes its entries again when it is back, and reads the others' choices then.
+            Ok(_) | Err(BusError::NoResponders) => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(())
 }

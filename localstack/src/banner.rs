@@ -18,6 +18,9 @@ const TTL: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) fn text(config: &Config, stack: &Stack, took: Duration, now: Timestamp) -> anyhow::Result<String> {
     let mut text = format!("\nSimurgh is up ({:.2} s). Ctrl-C stops it.\n\n", took.as_secs_f64());
     for (public, internal) in &stack.gateways {
+        if config.gateway.demo.demo_page {
+            writeln!(text, "  chat      http://{}/ (open it in two windows)", reachable(*public))?;
+        }
         writeln!(text, "  sockets   ws://{}/socket", reachable(*public))?;
         writeln!(text, "  HTTP      http://{}/api/v1", reachable(*public))?;
         writeln!(text, "  services  http://{}", reachable(*internal))?;

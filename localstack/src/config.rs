@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use simurgh_gateway::page;
 use simurgh_protocol::UserId;
 use simurgh_service::config::{BadSetting, LogArgs, NatsArgs, Settings, duration, switch};
 
@@ -170,6 +171,14 @@ impl Config {
             audience: unless_empty(&tokens.jwt_audience),
         })
     }
+
+    /// What the chat page signs with: the secret that everybody knows, and never one that somebody has set.
+    #[must_use]
+    pub fn page_signing(&self) -> Option<page::Signing> {
+        let Signer { secret, issuer, audience, user_claim: _, service_scope: _ } = self.signer()?;
+        let known = secret.reveal() == DEV_SECRET;
+        known.then_some(page::Signing { secret: DEV_SECRET, issuer, audience })
+    }
 }
 
 impl Settings for Config {
@@ -194,6 +203,7 @@ impl Settings for Config {
             .mut_arg("jwt_secret", |arg| arg.default_value(DEV_SECRET))
             // Everybody who tries it comes from one address.
             .mut_arg("rate_connects_per_address", |arg| arg.default_value("0"))
+            .mut_arg("demo_page", |arg| arg.default_value("true"))
     }
 }
 
@@ -214,6 +224,19 @@ mod tests {
         assert_eq!(config.signer().unwrap().secret.reveal(), DEV_SECRET);
         assert_eq!(config.gateway.rates.rate_connects_per_address.limit(), None);
         assert!(config.command.is_none() && !config.parts.ephemeral);
+    }
+
+    #[test]
+    fn the_page_signs_with_the_secret_that_everybody_knows_and_with_no_other() {
+        let config = parsed(&["--jwt-issuer", "me", "--jwt-audience", ""]).unwrap();
+        assert!(config.gateway.demo.demo_page);
+        let signing = config.page_signing().unwrap();
+        assert_eq!(
+            (signing.secret, signing.issuer.as_deref(), signing.audience),
+            (DEV_SECRET, Some("me"), None)
+        );
+        let config = parsed(&["--jwt-secret", "mine", "--demo-page=false"]).unwrap();
+        assert!(config.page_signing().is_none() && !config.gateway.demo.demo_page);
     }
 
     #[test]

@@ -24,6 +24,9 @@ const LOCK_FILE: &str = "dynamodb.lock";
 /// How long requests under way at the shutdown may take.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How often expired items are taken away; the first time at the start.
+const SWEEP: Duration = Duration::from_hours(1);
+
 /// A running engine.
 #[derive(Debug)]
 pub struct Engine {
@@ -136,17 +139,86 @@ async fn serve(listener: TcpListener, database: Database, shutdown: Cancellation
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the DynamoDB engine cannot listen"),
     };
+    let swept = sweep(database.clone());
     let late = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-            biased;
+        biased;
         result = server::serve_with_shutdown(listener, database, shutdown.clone().cancelled_owned()) => {
             if let Err(error) = result {
                 tracing::error!(%error, "the DynamoDB engine ended");
             }
         }
         () = late => tracing::warn!("the DynamoDB engine left requests unanswered"),
+        () = swept => {}
+    }
+}
+
+/// Takes expired items away from time to time: the engine does not by itself. A sweep goes through the tables page by page
+/// and lets requests go first between pages; it runs on a thread of its own, for it blocks.
+async fn sweep(database: Database) {
+    loop {
+        let database = database.clone();
+        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+            Ok(Ok(items)) => tracing::debug!(items, "expired items were taken away"),
+            Ok(Err(error)) => tracing::warn!(%error, "expired items were not taken away"),
+            Err(error) => tracing::warn!(%error, "expired items were not taken away"),
+        }
+        tokio::time::sleep(SWEEP).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use simurgh_env::Env;
+    use simurgh_protocol::{Raw, Timestamp};
+    use simurgh_worker::store::{
+        Consistency, Expect, Key, Store, Write,
+        dynamo::{DynamoConfig, DynamoStore},
+    };
+
+    use super::*;
+
+    async fn run<T>(folder: &Path, task: impl AsyncFnOnce(&DynamoStore, &Env) -> T) -> T {
+        let shutdown = CancellationToken::new();
+        let engine = start(Some(folder.to_owned()), shutdown.clone()).await.unwrap();
+        let config = DynamoConfig {
+            table: "simurgh".to_owned(),
+            endpoint: Some(engine.endpoint.clone()),
+            create_table: true,
+        };
+        let env = Env::system();
+        let store = DynamoStore::connect_within(config, env.clone(), Duration::from_secs(20)).await;
+        store.ready().await.unwrap();
+        let done = task(&store, &env).await;
+        shutdown.cancel();
+        engine.stopped().await;
+        done
+    }
+
+    #[tokio::test]
+    async fn what_expired_is_taken_away_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = |sk: &str| Key { pk: "p".to_owned(), sk: sk.to_owned() };
+        run(folder.path(), async |store, env| {
+            let now = env.now();
+            let before = Timestamp::from_millis(now.as_millis() - 60_000);
+            for (sk, expires_at) in [("gone", Some(before)), ("kept", None), ("later", Some(now.plus(SWEEP)))]
+            {
+                let write = Write { key: key(sk), body: Raw::empty(), expires_at, expect: Expect::Absent };
+                store.put(write).await.unwrap();
+            }
+        })
+        .await;
+        run(folder.path(), async |store, _| {
+            let found = async |sk| store.get(&key(sk), Consistency::Strong).await.unwrap().is_some();
+            while found("gone").await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert!(found("kept").await && found("later").await);
+        })
+        .await;
     }
 }

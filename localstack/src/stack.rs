@@ -114,7 +114,8 @@ impl Stack {
                 subjects: subjects.clone(),
                 settings: config.gateway.clone(),
                 capacity,
-            })?;
+            })?
+            .with_page_signing(config.page_signing());
             self.gateways.push((public.local_addr()?, internal.local_addr()?));
             self.readiness.push(gateway.readiness());
             let [stage, ..] = &self.stages;

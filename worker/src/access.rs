@@ -10,6 +10,8 @@ use simurgh_protocol::{
     ConversationId, Reason, Refusal, Timestamp, UserId, envelope::Principal, record::ConversationType,
 };
 
+use uuid::Uuid;
+
 use crate::{
     Request, Worker,
     cache::Cache,
@@ -33,6 +35,9 @@ pub struct MembersDocument {
     pub kind: ConversationType,
     /// When the members changed last.
     pub changed_at: Timestamp,
+    /// The request that completed the conversation: another attempt of that one created it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_by: Option<Uuid>,
 }
 
 /// The members of a conversation at one version.
@@ -44,6 +49,8 @@ pub struct Roster {
     pub kind: ConversationType,
     /// When the members changed last.
     pub changed_at: Timestamp,
+    /// The request that completed the conversation.
+    pub completed_by: Option<Uuid>,
     /// Who.
     pub members: BTreeSet<UserId>,
 }
@@ -86,11 +93,11 @@ impl Worker {
             if let Some(roster) = self.memory.rosters.0.get(id).filter(|roster| roster.version == version) {
                 return Ok(Some(roster));
             }
-            let members = members_in(&self.load_range(request, keys::all_members(id)).await?)?;
+            let members = members_in(&self.load_whole(request, keys::all_members(id)).await?)?;
             read = self.load(request, &key).await?;
             if read.as_ref().is_some_and(|again| again.version == version) {
-                let MembersDocument { kind, changed_at, .. } = document;
-                let roster = Arc::new(Roster { version, kind, changed_at, members });
+                let MembersDocument { kind, changed_at, completed_by, .. } = document;
+                let roster = Arc::new(Roster { version, kind, changed_at, completed_by, members });
                 self.memory.rosters.0.put(id.clone(), Arc::clone(&roster), roster.members.len() + 1);
                 return Ok(Some(roster));
             }
@@ -135,6 +142,7 @@ mod tests {
             version: 1,
             kind: ConversationType::Group,
             changed_at: Timestamp::default(),
+            completed_by: None,
             members: members.iter().map(|user| UserId::new(user).unwrap()).collect(),
         }))
     }

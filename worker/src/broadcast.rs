@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use simurgh_backplane::{
     Bucket, BusError, Entry,
     subject::{self, Filter},
@@ -25,6 +26,9 @@ use crate::Worker;
 const LEASES_FRESH: Duration = Duration::from_secs(1);
 /// How long telling users may take: later, nobody waits for it.
 const TELL_USERS: Duration = Duration::from_secs(2);
+
+/// How long a gateway has to note that it is to look at something.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Which gateways lived when their leases were read last.
 #[derive(Debug, Default)]
@@ -123,6 +127,31 @@ impl Worker {
         }
     }
 
+    /// Has every gateway that holds any of these users look at something, and waits until each has noted it. One that is
+    /// gone, or cut off, looks by itself when it is back.
+    ///
+    /// # Errors
+    /// Where one did not answer in time, or presence could not be read.
+    pub(crate) async fn have_gateways_look(
+        &self,
+        users: &[UserId],
+        look: &GatewayEnvelope,
+    ) -> Result<(), BusError> {
+        if users.is_empty() {
+            return Ok(());
+        }
+        let (places, payload) = (self.places(users).await?, envelope::encode(look));
+        try_join_all(places.users.keys().map(|gateway| async {
+            let subject = self.subjects.gateway(gateway);
+            match self.bus.request(&subject, payload.clone(), LOOK).await {
+                Ok(_) | Err(BusError::NoResponders) => Ok(()),
+                Err(error) => Err(error),
+            }
+        }))
+        .await
+        .map(drop)
+    }
+
     async fn tell_gateway(&self, gateway: &str, users: &[UserId], notice: &Notice) -> Result<(), BusError> {
         for told in envelopes(users, notice) {
             if told.len() > limits::ENVELOPE_BYTES {
@@ -159,6 +188,29 @@ impl Worker {
         let alive: BTreeSet<String> = leases.iter().filter_map(|lease| lease.key.parts().pop()).collect();
         *self.memory.leases.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, alive.clone()));
         Ok(alive)
+    }
+}
+
+impl Worker {
+    /// As [`Self::tell_users`], for who must know whether anybody could be told.
+    ///
+    /// # Errors
+    /// Where it could not be found out where they are, or they could not be told. Some may have been.
+    pub(crate) async fn reach_users(
+        &self,
+        users: &[UserId],
+        event: &'static str,
+        payload: &Raw,
+    ) -> Result<usize, BusError> {
+        let notice = Notice { event, payload: payload.clone() };
+        let told = tokio::time::timeout(TELL_USERS, async {
+            let places = self.places(users).await?;
+            for (gateway, users) in &places.users {
+                self.tell_gateway(gateway, users, &notice).await?;
+            }
+            Ok(places.metas)
+        });
+        told.await.unwrap_or(Err(BusError::TimedOut))
     }
 }
 

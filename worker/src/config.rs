@@ -8,6 +8,7 @@ use clap::{
 };
 use simurgh_protocol::limits;
 use simurgh_service::config::{BadSetting, LogArgs, NatsArgs, Settings, switch};
+use url::Url;
 
 use crate::{Limits, store::dynamo::DynamoConfig};
 
@@ -20,7 +21,7 @@ const MAX_MEMBERS: u64 = 4_096;
 /// With the bound on a message's reactions, what an item holds.
 const MAX_REACTIONS: u64 = 256;
 /// What is read in one go.
-const MAX_LISTED: u64 = 10_000;
+pub(crate) const MAX_LISTED: u64 = 10_000;
 
 fn at_most(most: u64) -> ValueParser {
     RangedU64ValueParser::<usize>::new().range(1..=most).into()
@@ -62,17 +63,15 @@ impl TableArgs {
         if !(3..=255).contains(&self.table.len()) || !self.table.bytes().all(letters) {
             return Err(BadSetting::new("SIMURGH_TABLE", "must be 3 to 255 characters of A-Z a-z 0-9 _ - ."));
         }
-        let url = |text: &String| {
-            let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-            host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace))
-        };
-        if !self.dynamodb_endpoint.iter().all(url) {
-            return Err(BadSetting::new(
-                "SIMURGH_DYNAMODB_ENDPOINT",
-                "must be a URL such as http://127.0.0.1:8000",
-            ));
-        }
-        Ok(())
+        let problem = self.dynamodb_endpoint.as_deref().and_then(|text| match Url::parse(text) {
+            Ok(url) if ["http", "https"].contains(&url.scheme()) => None,
+            Ok(_) => Some("neither http nor https".to_owned()),
+            Err(error) => Some(error.to_string()),
+        });
+        problem.map_or(Ok(()), |problem| {
+            let problem = format!("must be a URL such as http://127.0.0.1:8000 ({problem})");
+            Err(BadSetting::new("SIMURGH_DYNAMODB_ENDPOINT", problem))
+        })
     }
 
     /// What the store needs.
@@ -198,6 +197,10 @@ mod tests {
         for (args, setting) in [
             (["--table", "a b"], "SIMURGH_TABLE"),
             (["--dynamodb-endpoint", "localhost"], "SIMURGH_DYNAMODB_ENDPOINT"),
+            (["--dynamodb-endpoint", "http://127.0.0.1:99999"], "SIMURGH_DYNAMODB_ENDPOINT"),
+            (["--dynamodb-endpoint", "http://a b"], "SIMURGH_DYNAMODB_ENDPOINT"),
+            (["--dynamodb-endpoint", "ftp://127.0.0.1"], "SIMURGH_DYNAMODB_ENDPOINT"),
+            (["--nats-url", "nats://127.0.0.1:notaport"], "SIMURGH_NATS_URL"),
             (["--max-content-bytes", "0"], "SIMURGH_MAX_CONTENT_BYTES"),
             (["--max-content-bytes", "100000000"], "SIMURGH_MAX_CONTENT_BYTES"),
             (["--max-members", "many"], "SIMURGH_MAX_MEMBERS"),

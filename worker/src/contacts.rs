@@ -3,12 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use simurgh_protocol::{Reason, Refusal, Timestamp, UserId, envelope::Success};
-use uuid::Uuid;
 
 use crate::{
     Request, Worker,
     document::{self, ATTEMPTS, Stored},
-    members::document::TOMBSTONE,
+    members::{document::TOMBSTONE, rules::room_for_tombstone},
     store::{Item, Write, keys},
 };
 
@@ -23,9 +22,6 @@ struct ContactDocument {
     state: ContactState,
     /// When the state began.
     since: Timestamp,
-    /// The request that began it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    by: Option<Uuid>,
 }
 
 impl ContactDocument {
@@ -104,41 +100,44 @@ impl Worker {
         }
         for attempt in 0..ATTEMPTS {
             self.back_off(attempt).await;
-            if let Some(tells) = self.try_set_contact(request, &user, contact, present).await? {
-                if tells {
-                    self.tell_contact(request, &user, contact, present).await;
-                }
+            if self.try_set_contact(request, &user, contact, present).await? {
+                // Also where nothing changed: who changed it may have died before it told.
+                self.tell_visibility(request, &user, contact).await;
                 return Ok(document::done(204));
             }
         }
         Err(document::contended())
     }
 
-    /// One attempt: whether the contact is to be told; `None` where somebody else was quicker.
+    /// One attempt; `false` where somebody else was quicker.
     async fn try_set_contact(
         &self,
         request: &Request,
         user: &UserId,
         contact: &UserId,
         present: bool,
-    ) -> Result<Option<bool>, Refusal> {
+    ) -> Result<bool, Refusal> {
         let (key, mirror) = (keys::contact(user, contact), keys::follower(contact, user));
         let stored: Option<Stored<ContactDocument>> = self.load(request, &key).await?;
         let was = stored.as_ref().is_some_and(|stored| stored.document.holds());
-        let count = if present && !was { self.contacts(request, user).await?.len() } else { 0 };
+        let count = if was {
+            0
+        } else {
+            let items = self.load_whole(request, keys::contacts(user)).await?;
+            let count = live(&items)?.len();
+            // Also that a contact is gone is stored, so that a late attempt finds it.
+            room_for_tombstone(items.len() - count, stored.is_some())?;
+            count
+        };
         let decision = decide(was, present, count, self.limits.contacts)?;
 
         let now = self.env.now();
         let state = if present { ContactState::Contact } else { ContactState::Removed };
-        let (since, by) = match (decision, &stored) {
-            (Decision::Change, _) => (now, Some(request.id)),
-            (Decision::Unchanged, Some(Stored { document, .. })) => (document.since, document.by),
-            (Decision::Unchanged, None) => (now, None),
+        let since = match (decision, &stored) {
+            (Decision::Unchanged, Some(Stored { document, .. })) => document.since,
+            _ => now,
         };
-        // Also where nothing changed: who changed it may have died before it told. But that a user vanishes tells those
-        // who may not see it that it is there: only attempts of the request that removed them tell that.
-        let tells = present || by == Some(request.id);
-        let document = ContactDocument { state, since, by };
+        let document = ContactDocument { state, since };
         let expires_at = (!present).then(|| now.plus(TOMBSTONE));
         let expect = document::expect(stored.as_ref());
         let mut writes = vec![Write { expires_at, ..document::write(key, &document, expect) }];
@@ -147,6 +146,6 @@ impl Worker {
             let expect = document::expect(seen.as_ref());
             writes.push(Write { expires_at, ..document::write(mirror, &document, expect) });
         }
-        Ok(self.commit(request, writes).await?.then_some(tells))
+        self.commit(request, writes).await
     }
 }

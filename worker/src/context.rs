@@ -12,6 +12,7 @@ use crate::{
     access::Rosters,
     broadcast::Leases,
     log::{Bursts, Lanes, Notifiers, Tails},
+    reactions::ReactionLanes,
     store::{Store, StoreError},
 };
 
@@ -71,6 +72,8 @@ pub(crate) struct Memory {
     pub(crate) tails: Tails,
     /// Sends that wait, by conversation.
     pub(crate) lanes: Lanes,
+    /// Reactions that wait, by conversation.
+    pub(crate) reactions: ReactionLanes,
     /// What members are still to be told, by conversation.
     pub(crate) notifiers: Notifiers,
     /// What was sent since heads and positions were written last.
@@ -93,6 +96,7 @@ impl Worker {
             rosters: Rosters::default(),
             tails: Tails::default(),
             lanes: Lanes::default(),
+            reactions: ReactionLanes::default(),
             notifiers: Notifiers::default(),
             bursts: Bursts::default(),
             leases: Leases::default(),

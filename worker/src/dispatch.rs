@@ -46,9 +46,8 @@ impl Worker {
             }
             Call::GetPresence { user } => self.get_presence(request, &user).await,
             Call::Notify { user, body } => self.notify(request, &user, &body).await,
-            Call::PresenceChanged { user, diff } => {
-                self.presence_changed(request, &user, diff.as_ref()).await
-            }
+            Call::PresenceChanged { user, entry } => self.presence_changed(request, &user, entry).await,
+            Call::Visible => self.visible(request).await,
             Call::Push { conversation, push, payload } => {
                 self.push(request, conversation.as_ref(), push, &payload).await
             }

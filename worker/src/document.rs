@@ -16,8 +16,8 @@ pub(crate) const ATTEMPTS: u32 = 8;
 pub(crate) const CONCURRENCY: usize = 16;
 /// The wait before the second attempt is drawn from twice as much; each next one from twice that.
 const FIRST_WAIT: Duration = Duration::from_millis(5);
-/// Pages of 1 MiB that a range is read for; what lies beyond does not count.
-const PAGES: usize = 16;
+/// Pages of 1 MiB that a range is read for.
+pub(crate) const PAGES: usize = 16;
 
 /// What is stored at a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,15 @@ pub(crate) fn read<T: DeserializeOwned>(item: &Item) -> Result<T, Refusal> {
     })
 }
 
+/// Whether an item is what this write leaves behind.
+fn is_left_by(item: &Item, write: &Write) -> bool {
+    let version = match write.expect {
+        Expect::Absent => 1,
+        Expect::Version(version) => version + 1,
+    };
+    item.version == version && item.body == write.body
+}
+
 /// An answer that says no more than its status.
 pub(crate) fn done(status: u16) -> Success {
     Success { status, body: Raw::empty() }
@@ -71,20 +80,44 @@ impl Worker {
         Ok(Some(Stored { version: item.version, document: read(&item)? }))
     }
 
-    /// All items of a range, as far as [`PAGES`] go.
-    pub(crate) async fn load_range(&self, request: &Request, mut range: Query) -> Result<Vec<Item>, Refusal> {
+    /// All items of a range: what is decided from them must not be decided from a part.
+    ///
+    /// # Errors
+    /// `unavailable` where the range is longer than is read.
+    pub(crate) async fn load_whole(&self, request: &Request, range: Query) -> Result<Vec<Item>, Refusal> {
+        let partition = range.pk.clone();
+        match self.load_pages(request, range).await? {
+            (items, false) => Ok(items),
+            (_, true) => {
+                tracing::error!(partition, "a range is longer than is read");
+                Err(Refusal::unavailable("there is more stored than can be read"))
+            }
+        }
+    }
+
+    /// Items of a range, as far as [`PAGES`] go: for what is only shown.
+    pub(crate) async fn load_range(&self, request: &Request, range: Query) -> Result<Vec<Item>, Refusal> {
+        let partition = range.pk.clone();
+        let (items, cut) = self.load_pages(request, range).await?;
+        if cut {
+            tracing::warn!(partition, "a range is longer than is read; its end is left out");
+        }
+        Ok(items)
+    }
+
+    /// The items of a range's first pages, and whether there may be more.
+    async fn load_pages(&self, request: &Request, mut range: Query) -> Result<(Vec<Item>, bool), Refusal> {
         let mut items = Vec::new();
         for _ in 0..PAGES {
             request.in_time(&self.env)?;
             let page = self.store.query(range.clone()).await?;
             let last = page.items.last().map(|item| item.key.sk.clone());
             items.extend(page.items);
-            let Some(last) = last.filter(|_| page.more) else { return Ok(items) };
+            let Some(last) = last.filter(|_| page.more) else { return Ok((items, false)) };
             // `!` sorts before every character of an id, so nothing lies between.
             range.from = format!("{last}!");
         }
-        tracing::warn!(partition = range.pk, "a range is longer than is read; its end is left out");
-        Ok(items)
+        Ok((items, true))
     }
 
     /// Writes all or none, on the versions that they expect. Whether these were there.
@@ -92,7 +125,11 @@ impl Worker {
         request.in_time(&self.env)?;
         let written = match writes.pop() {
             // Alone, a write costs half of what it does in a transaction.
-            Some(only) if writes.is_empty() => self.store.put(only).await.map(drop),
+            Some(only) if writes.is_empty() => match self.store.put(only.clone()).await {
+                // The store's client repeats a write whose answer was lost, and meets it.
+                Err(StoreError::Conflict(Some(item))) if is_left_by(&item, &only) => Ok(()),
+                written => written.map(drop),
+            },
             last => {
                 writes.extend(last);
                 self.store.transact(writes).await

@@ -34,8 +34,8 @@ pub(crate) struct Odds {
 
 #[derive(Default)]
 struct State {
-    /// Faults of the next writes into partitions that begin so.
-    planned: VecDeque<(&'static str, Fault)>,
+    /// Faults of the next writes into partitions that begin so, at sort keys that begin so.
+    planned: VecDeque<(&'static str, &'static str, Fault)>,
     held: Vec<Vec<Write>>,
     odds: Odds,
     writes: Vec<Write>,
@@ -60,7 +60,12 @@ impl FaultyStore {
 
     /// The next write into a partition that begins so goes wrong.
     pub(crate) fn plan(&self, partition: &'static str, fault: Fault) {
-        self.state.lock().unwrap().planned.push_back((partition, fault));
+        self.plan_at(partition, "", fault);
+    }
+
+    /// The same, of an item whose sort key begins so.
+    pub(crate) fn plan_at(&self, partition: &'static str, sort: &'static str, fault: Fault) {
+        self.state.lock().unwrap().planned.push_back((partition, sort, fault));
     }
 
     pub(crate) fn odds(&self, odds: Odds) {
@@ -96,9 +101,11 @@ impl FaultyStore {
     fn fault(&self, writes: &[Write]) -> Option<Fault> {
         let mut state = self.state.lock().unwrap();
         state.writes.extend_from_slice(writes);
-        let named = |partition: &str| writes.iter().any(|write| write.key.pk.starts_with(partition));
-        if let Some(index) = state.planned.iter().position(|(partition, _)| named(partition)) {
-            return state.planned.remove(index).map(|(_, fault)| fault);
+        let named = |partition: &str, sort: &str| {
+            writes.iter().any(|write| write.key.pk.starts_with(partition) && write.key.sk.starts_with(sort))
+        };
+        if let Some(index) = state.planned.iter().position(|(partition, sort, _)| named(partition, sort)) {
+            return state.planned.remove(index).map(|(_, _, fault)| fault);
         }
         let Odds { lost, answer_lost, repeated } = state.odds;
         match self.env.random_u64() % 1000 {

@@ -38,7 +38,46 @@ pub(crate) struct Heard {
 pub(crate) struct World {
     pub(crate) worker: Worker,
     pub(crate) bus: Arc<MemoryBus>,
-    gateway: Subscription,
+    gateway: Gateway,
+}
+
+/// What workers said to a gateway that answers whoever wants to know that it noted it.
+pub(crate) struct Gateway(Subscription);
+
+impl Gateway {
+    pub(crate) async fn new(bus: &Arc<MemoryBus>, subjects: &Subjects, name: &str) -> Self {
+        let subject = subjects.gateway(name);
+        let heard = bus.subscribe(&subject, None).await.unwrap();
+        let mut inbox = bus.subscribe(&subject, None).await.unwrap();
+        let bus = Arc::clone(bus);
+        tokio::spawn(async move {
+            while let Some(delivery) = inbox.next().await {
+                if let Some(reply_to) = delivery.reply_to {
+                    bus.publish(&reply_to, Vec::new().into()).await.unwrap();
+                }
+            }
+        });
+        Self(heard)
+    }
+
+    /// What was said since it was asked last.
+    pub(crate) fn heard(&mut self) -> Vec<Heard> {
+        let told = std::iter::from_fn(|| self.0.try_next());
+        told.map(|delivery| {
+            let envelope = envelope::decode(&delivery.payload).unwrap();
+            let (users, event, payload) = match envelope {
+                GatewayEnvelope::Told { users, event, payload } => (users, event, payload),
+                GatewayEnvelope::Presence { seen, .. } => (Vec::new(), "presence".to_owned(), Raw::of(&seen)),
+                GatewayEnvelope::Visibility { viewer, seen } => {
+                    (vec![viewer], "visibility".to_owned(), Raw::of(&seen))
+                }
+                GatewayEnvelope::Chosen { .. } => panic!("workers choose no status"),
+            };
+            let users = users.iter().map(ToString::to_string).collect();
+            Heard { users, event, payload: payload.parse().unwrap() }
+        })
+        .collect()
+    }
 }
 
 impl World {
@@ -61,7 +100,7 @@ impl World {
         let bus = Arc::new(MemoryBus::new(env.clone()));
         bus.ensure_buckets().await.unwrap();
         let subjects = Subjects::new("test");
-        let gateway = bus.subscribe(&subjects.gateway(GATEWAY), None).await.unwrap();
+        let gateway = Gateway::new(&bus, &subjects, GATEWAY).await;
         let worker = Worker::new(bus.clone(), store, env, subjects, limits);
         Self { worker, bus, gateway }
     }
@@ -120,34 +159,14 @@ impl World {
         self.bus.put(Bucket::Leases, &subject::lease_key(GATEWAY), Vec::new().into()).await.unwrap();
     }
 
-    /// The gateway tells that the user's entry changed so.
-    pub(crate) async fn changed(&self, who: &str, joins: &[&str], leaves: &[&str]) -> Outcome {
-        self.call("service", self.change(who, joins, leaves)).await
-    }
-
-    /// What the gateway asks for to tell that.
-    pub(crate) fn change(&self, who: &str, joins: &[&str], leaves: &[&str]) -> Call {
-        let side = |refs: &[&str]| {
-            let meta = |phx_ref: &&str| json!({"phx_ref": phx_ref, "status": "online", "online_at": self.worker.env.now()});
-            let metas: Vec<Value> = refs.iter().map(meta).collect();
-            if metas.is_empty() { json!({}) } else { json!({who: {"metas": metas}}) }
-        };
-        let diff = json!({"joins": side(joins), "leaves": side(leaves)});
-        Call::PresenceChanged { user: user(who), diff: Some(Raw::of(&diff)) }
+    /// The gateway tells that the user's entry changed.
+    pub(crate) async fn changed(&self, who: &str) -> Outcome {
+        self.call("service", Call::PresenceChanged { user: user(who), entry: None }).await
     }
 
     /// What users were told since it was asked last.
     pub(crate) fn heard(&mut self) -> Vec<Heard> {
-        let told = std::iter::from_fn(|| self.gateway.try_next());
-        told.map(|delivery| match envelope::decode(&delivery.payload).unwrap() {
-            GatewayEnvelope::Told { users, event, payload } => Heard {
-                users: users.iter().map(ToString::to_string).collect(),
-                event,
-                payload: payload.parse().unwrap(),
-            },
-            GatewayEnvelope::Chosen { .. } => panic!("workers choose no status"),
-        })
-        .collect()
+        self.gateway.heard()
     }
 
     /// Listens on a conversation.

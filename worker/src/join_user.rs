@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use simurgh_protocol::{
-    Refusal, UserId,
+    ConversationId, Refusal, UserId,
     envelope::{JoinedUser, Success},
     limits,
     record::Unread,
@@ -14,19 +14,21 @@ use crate::{
     contacts::visibility::peer,
     document,
     list::{Active, sorted},
-    members::MemberDocument,
+    members::{MemberDocument, MembershipDocument},
     store::{Consistency, Key, keys},
 };
 
 /// Users whose status one sees, at most: with the unread conversations they fill two thirds of an envelope. Contacts
-/// are bounded on the side of who adds, so anybody may have any number of followers; of those beyond, changes are told
-/// but no state.
+/// are bounded on the side of who adds, so anybody may have any number of followers; those beyond are not seen.
 const VISIBLE: usize = 6_000;
 /// Read positions read at once.
 const CHUNK: usize = 200;
 
-/// What is unread of a conversation, where anything is.
-fn unread(active: &Active, last_read_seq: u64) -> Option<Unread> {
+/// What is unread of a conversation, where anything is. Who sent the last message has read it, also while the position
+/// is still to be written.
+fn unread(user: &UserId, active: &Active, last_read_seq: u64) -> Option<Unread> {
+    let own = active.sender.as_ref() == Some(user);
+    let last_read_seq = if own { active.last_seq } else { last_read_seq };
     let unread_count = active.last_seq.saturating_sub(last_read_seq);
     (unread_count > 0).then(|| Unread {
         conversation_id: active.id.clone(),
@@ -52,11 +54,27 @@ impl Worker {
     pub(crate) async fn join_user(&self, request: &Request) -> Result<Success, Refusal> {
         let user = request.acting_user(None)?;
         let memberships = self.memberships(request, &user).await?;
-        let peers = memberships.iter().filter_map(|(_, membership)| peer(membership.clone()));
-        let visible = bounded(peers, self.followers(request, &user).await?);
+        let visible = self.visible_to(request, &user, &memberships).await?;
         let active = sorted(self.active(request, &memberships).await?);
         let unread = self.unread(request, &user, active).await?;
         Ok(Success::ok(&JoinedUser { visible, unread }))
+    }
+
+    /// Whose status `{principal}` may see: a list of users.
+    pub(crate) async fn visible(&self, request: &Request) -> Result<Success, Refusal> {
+        let user = request.acting_user(None)?;
+        let memberships = self.memberships(request, &user).await?;
+        Ok(Success::ok(&self.visible_to(request, &user, &memberships).await?))
+    }
+
+    async fn visible_to(
+        &self,
+        request: &Request,
+        user: &UserId,
+        memberships: &[(ConversationId, MembershipDocument)],
+    ) -> Result<Vec<UserId>, Refusal> {
+        let peers = memberships.iter().filter_map(|(_, membership)| peer(membership.clone()));
+        Ok(bounded(peers, self.followers(request, user).await?))
     }
 
     /// The latest unread conversations.
@@ -71,7 +89,7 @@ impl Worker {
         for chunk in written.chunks(CHUNK) {
             let positions = self.positions(request, user, chunk).await?;
             for (active, position) in chunk.iter().zip(positions) {
-                latest.extend(position.and_then(|position| unread(active, position)));
+                latest.extend(position.and_then(|position| unread(user, active, position)));
             }
             if latest.len() >= limits::SYNC_UNREAD {
                 break;

@@ -1,6 +1,6 @@
 //! The conversations of a user, latest activity first.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -18,9 +18,8 @@ use crate::{
     document::{self, CONCURRENCY, Stored},
     log::{
         HeadDocument,
-        burst::Burst,
         read::{Tail, size},
-        slot::Slot,
+        slot::{Slot, StoredMessage},
     },
     members::{MemberDocument, MembershipDocument},
     store::{Consistency, Key, Query, keys},
@@ -34,9 +33,6 @@ mod tests;
 /// Bytes of the conversations on a page; one at least is shown. What is left of an envelope is for its frame.
 const PAGE_BYTES: usize = limits::ENVELOPE_BYTES - 128 * 1024;
 
-/// How far a head may lag behind its log (contract section 4).
-const LAG: Duration = Duration::from_secs(2);
-
 /// A conversation of a user and when something happened in it last.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Active {
@@ -46,6 +42,8 @@ pub(crate) struct Active {
     pub(crate) at: Timestamp,
     /// The `seq` of its last message, as far behind; 0 while there is none.
     pub(crate) last_seq: u64,
+    /// Who sent it.
+    pub(crate) sender: Option<UserId>,
 }
 
 impl Active {
@@ -135,7 +133,8 @@ impl Worker {
             Active {
                 id: id.clone(),
                 at: sent_at.unwrap_or_default().max(membership.joined_at),
-                last_seq: head.map_or(0, |head| head.last_seq),
+                last_seq: head.as_ref().map_or(0, |head| head.last_seq),
+                sender: head.and_then(|head| head.sender_id),
             }
         });
         Ok(actives.collect())
@@ -166,12 +165,14 @@ impl Worker {
         let (Some(roster), Some(member)) = (roster, member) else { return Ok(None) };
         let meta = self.meta(request, id).await?;
         let slot = self.last_slot(request, id).await?;
-        if let Some(tail) = slot.as_ref().and_then(Tail::of) {
-            self.repair_listed(active, roster.version, tail);
+        if let Some(tail) =
+            slot.as_ref().and_then(Tail::of).filter(|tail| self.lags(active.last_seq, Some(tail)))
+        {
+            self.note_lost(id, roster.version, Some(tail), 0);
         }
+        let last_read_seq = member.document.last_read_seq.max(sent_last(user, slot.as_ref()));
         let last_message = slot.and_then(|mut slot| slot.messages.pop()).map(|message| message.shown(id));
         let last_seq = last_message.as_ref().map_or(0, |message| message.seq);
-        let last_read_seq = member.document.last_read_seq;
         Ok(Some(Listed {
             conversation: shown(id, &roster, meta.document, last_seq),
             last_message,
@@ -186,13 +187,12 @@ impl Worker {
         let page = self.query(request, query).await?;
         page.items.first().map(Slot::read).transpose()
     }
+}
 
-    /// Has a head raised that lags further behind than it may: who was to raise it died, or gave up.
-    fn repair_listed(&self, active: &Active, members_version: u64, tail: Tail) {
-        if active.last_seq < tail.seq && self.env.now().since(tail.sent_at) > LAG {
-            self.note_burst(&active.id, Burst { tail: Some(tail), ..Burst::of(members_version) });
-        }
-    }
+/// The last message in this slot that the user sent: who sends has read, also while the position is still to be written.
+fn sent_last(user: &UserId, slot: Option<&Slot>) -> u64 {
+    let sent = slot.and_then(|slot| slot.messages.iter().rfind(|message| message.sender == *user));
+    sent.map_or(0, StoredMessage::seq)
 }
 
 fn answer(conversations: Vec<Listed>, last: Option<Cursor>) -> Success {

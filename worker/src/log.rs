@@ -16,7 +16,7 @@ pub(crate) mod history;
 pub(crate) mod join;
 pub(crate) mod lane;
 pub(crate) mod notifier;
-mod queue;
+pub(crate) mod queue;
 pub(crate) mod range;
 pub(crate) mod read;
 pub(crate) mod send;

@@ -14,11 +14,11 @@ use crate::{
     access::{MembersDocument, Roster},
     conversations::updated::{Change, ConversationUpdated},
     document::{self as stored, ATTEMPTS, CONCURRENCY, Stored},
-    store::{Expect, Write, keys},
+    store::{Expect, Item, Write, keys},
 };
 
 pub mod document;
-mod rules;
+pub(crate) mod rules;
 
 #[cfg(test)]
 mod tests;
@@ -82,6 +82,7 @@ impl Worker {
             },
             Addition::Add => {
                 self.check_room(request, [user], id).await?;
+                self.check_gone(request, id, &before, sides.member.is_some()).await?;
                 let last_read_seq = self.tail(request, id).await?.map_or(0, |tail| tail.seq);
                 let joined_at = self.env.now();
                 let state = MemberState::Member;
@@ -160,6 +161,7 @@ impl Worker {
             // Added or removed since the roster was read.
             return Ok(None);
         }
+        self.check_gone(request, id, &before, sides.member.is_some()).await?;
         let now = self.env.now();
         let expires_at = Some(now.plus(TOMBSTONE));
         let last_read_seq = sides.member.as_ref().map_or(0, |member| member.document.last_read_seq);
@@ -207,7 +209,8 @@ impl Worker {
 
     /// The item `members` with another count, on the version that was read.
     fn recounted(&self, id: &ConversationId, before: &Roster, count: usize) -> Write {
-        let members = MembersDocument { count, kind: before.kind, changed_at: self.env.now() };
+        let Roster { kind, completed_by, .. } = *before;
+        let members = MembersDocument { count, kind, changed_at: self.env.now(), completed_by };
         stored::write(keys::members(id), &members, Expect::Version(before.version))
     }
 
@@ -226,6 +229,7 @@ impl Worker {
     ///
     /// # Errors
     /// `forbidden` (+ `limit`). Not `conflict`: to who creates a conversation that says that the id is taken.
+    /// `rate_limit_exceeded` (+ `retry_after`) for a user who came to and left too many lately.
     pub(crate) async fn check_room<'a>(
         &self,
         request: &Request,
@@ -242,10 +246,34 @@ impl Worker {
         user: &UserId,
         id: &ConversationId,
     ) -> Result<(), Refusal> {
-        let held = self.memberships(request, user).await?;
+        let items = self.load_whole(request, keys::memberships(user)).await?;
+        let held = held(&items)?;
         let others = held.iter().filter(|(other, _)| other != id).count();
         let limit = self.limits.conversations;
-        if others < limit { Ok(()) } else { Err(rules::too_many_conversations(limit)) }
+        if others >= limit {
+            return Err(rules::too_many_conversations(limit));
+        }
+        let known = items.iter().any(|item| keys::named(&item.key) == Some(id.as_str()));
+        rules::room_for_tombstone(items.len() - held.len(), known)
+    }
+
+    /// Whether a document of a user that a conversation does not know yet may be stored beside those of its members and the
+    /// tombstones of who went.
+    ///
+    /// # Errors
+    /// `rate_limit_exceeded` (+ `retry_after`) where too many came and went lately.
+    async fn check_gone(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        roster: &Roster,
+        known: bool,
+    ) -> Result<(), Refusal> {
+        if known {
+            return Ok(());
+        }
+        let items = self.load_whole(request, keys::all_members(id)).await?;
+        rules::room_for_tombstone(items.len().saturating_sub(roster.members.len()), known)
     }
 
     /// A user's memberships that hold, by conversation. One of a conversation that was never completed is among them.
@@ -254,16 +282,21 @@ impl Worker {
         request: &Request,
         user: &UserId,
     ) -> Result<Vec<(ConversationId, MembershipDocument)>, Refusal> {
-        let mut held = Vec::new();
-        for item in &self.load_range(request, keys::memberships(user)).await? {
-            let membership: MembershipDocument = stored::read(item)?;
-            if membership.state == MemberState::Member {
-                let id = keys::named(&item.key).and_then(|id| ConversationId::new(id).ok());
-                held.extend(id.map(|id| (id, membership)));
-            }
-        }
-        Ok(held)
+        held(&self.load_whole(request, keys::memberships(user)).await?)
     }
+}
+
+/// The memberships among these that hold.
+fn held(items: &[Item]) -> Result<Vec<(ConversationId, MembershipDocument)>, Refusal> {
+    let mut held = Vec::new();
+    for item in items {
+        let membership: MembershipDocument = stored::read(item)?;
+        if membership.state == MemberState::Member {
+            let id = keys::named(&item.key).and_then(|id| ConversationId::new(id).ok());
+            held.extend(id.map(|id| (id, membership)));
+        }
+    }
+    Ok(held)
 }
 
 /// The same document on its version: where nothing changes, that still changes, so that an attempt of the opposite call

@@ -55,6 +55,9 @@ fn read(id: Uuid, body: &Raw, limits: &Limits, at: Timestamp) -> Result<Notifica
 impl Worker {
     /// `POST /api/v1/users/{id}/notifications`: 202 `{id, delivered_to}`, for services. The id is the same for all
     /// attempts of one request, so that a client can drop what it gets twice.
+    ///
+    /// # Errors
+    /// `unavailable` where it could not be found out who listens: nobody may have been told.
     pub(crate) async fn notify(
         &self,
         request: &Request,
@@ -64,7 +67,11 @@ impl Worker {
         request.service_only()?;
         let notification = read(request.id, body, &self.limits, self.env.now())?;
         let user = std::slice::from_ref(user);
-        let delivered_to = self.tell_users(user, sent::NOTIFICATION, &Raw::of(&notification)).await;
+        let told = self.reach_users(user, sent::NOTIFICATION, &Raw::of(&notification)).await;
+        let delivered_to = told.map_err(|error| {
+            tracing::debug!(%error, "a notification was not sent");
+            Refusal::unavailable("the user could not be reached now")
+        })?;
         let response = json!({ "id": request.id, "delivered_to": delivered_to });
         Ok(Success { status: 202, ..Success::ok(&response) })
     }
@@ -129,5 +136,11 @@ mod tests {
         assert_eq!(heard[0].payload, expected);
         assert_eq!(world.call("service", notify("bob")).await.unwrap().1["delivered_to"], 0);
         assert_eq!(reason(world.call("alice", notify("alice")).await), "forbidden");
+        world.bus.disconnect();
+        assert_eq!(
+            reason(world.call("service", notify("alice")).await),
+            "unavailable",
+            "not: told to nobody"
+        );
     }
 }

@@ -6,27 +6,31 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::try_join;
 use serde::{Deserialize, Serialize};
 use simurgh_protocol::{
-    ConversationId, MessageId, Raw, Reason, Refusal, Timestamp, UserId,
-    envelope::{ConversationEvent, LoggedChange, Success},
-    event::sent,
-    id, limits,
-    record::Message,
+    ConversationId, MessageId, Raw, Reason, Refusal, Timestamp, UserId, envelope::Success, event::sent, id,
+    limits, record::Message,
 };
 
 use crate::{
-    Request, Worker,
-    document::{self, ATTEMPTS, Stored},
-    log::{burst::Burst, change::ChangeDocument},
-    store::{Consistency, Item, Key, keys},
+    Request, Worker, document,
+    log::read::rest,
+    store::{Consistency, Item, Key, Query, keys},
     validate,
 };
 
+mod lane;
 mod stored;
+#[cfg(test)]
+mod tests;
 
+use lane::Asked;
+pub(crate) use lane::ReactionLanes;
 pub(crate) use stored::Reactions;
+
+/// Pages of 1 MiB in which the reactions on consecutive messages are read. As they are shown they are no less than two
+/// fifths as long, and no answer shows more than 768 KiB.
+const PAGES: usize = 2;
 
 #[derive(Deserialize)]
 struct Payload {
@@ -108,71 +112,43 @@ impl Worker {
         check(&payload.reaction)?;
         let roster = self.member_access(request, id).await?;
         self.message(request, id, message).await?.ok_or_else(no_such_message)?;
-        let timestamp = self.env.now();
-        let told = Reacted {
-            conversation_id: id,
-            message_id: message,
-            user_id: &user,
-            reaction: &payload.reaction,
-            timestamp,
-        };
-        let change =
-            ChangeDocument { seq: message.seq(), event: react.event().to_owned(), payload: Raw::of(&told) };
-        let (change_seq, changed) =
-            self.commit_reaction(request, id, &user, &payload.reaction, react, &change).await?;
-        if changed {
-            let ChangeDocument { event, payload, .. } = change;
-            let change = ConversationEvent::Change(LoggedChange { change_seq, event, payload });
-            self.tell_conversation(id, roster.version, change).await;
-        }
-        // Also where nothing changed: an attempt before may have died before it told.
-        self.note_burst(id, Burst { change_seq, look: true, ..Burst::of(roster.version) });
-        Ok(react.reply())
+        self.enqueue_reaction(
+            id,
+            Asked {
+                request: request.clone(),
+                user,
+                message,
+                reaction: payload.reaction,
+                react,
+                members_version: roster.version,
+            },
+        )
+        .await
     }
 
-    /// Stores the reaction and its change. Answers the last change's number and whether this was it.
-    async fn commit_reaction(
-        &self,
-        request: &Request,
-        id: &ConversationId,
-        user: &UserId,
-        reaction: &str,
-        react: React,
-        change: &ChangeDocument,
-    ) -> Result<(u64, bool), Refusal> {
-        let key = keys::reactions(id, change.seq);
-        for attempt in 0..ATTEMPTS {
-            self.back_off(attempt).await;
-            let (stored, last) =
-                try_join(self.load::<Reactions>(request, &key), self.change_tail(request, id)).await?;
-            let expect = document::expect(stored.as_ref());
-            let before = stored.map_or_else(Reactions::default, |Stored { document, .. }| document);
-            let after = before.decide(user, reaction, react, self.limits.reactions)?;
-            let changed = after != before;
-            let mut writes = vec![document::write(key.clone(), &after, expect)];
-            if changed {
-                writes.push(change.write(id, last + 1));
-            }
-            if self.commit(request, writes).await? {
-                return Ok((if changed { last + 1 } else { last }, changed));
-            }
-        }
-        Err(document::contended())
-    }
-
-    /// The messages with the reactions on them.
+    /// The messages with the reactions on them, in their order. The last ones are left out where that is more than is
+    /// read at once, which is more than any page takes; one is always there.
     pub(crate) async fn with_reactions(
         &self,
         request: &Request,
         id: &ConversationId,
         mut messages: Vec<Message>,
     ) -> Result<Vec<Message>, Refusal> {
-        let first = messages.iter().map(|message| message.seq).min();
-        let last = messages.iter().map(|message| message.seq).max();
-        let (Some(first), Some(last)) = (first, last) else { return Ok(messages) };
-        let items = if last - first < messages.len() as u64 {
+        let follows = |one: &Message, other: &Message| one.seq + 1 == other.seq;
+        let pairs = || messages.iter().zip(messages.iter().skip(1));
+        let ascending = pairs().all(|(one, other)| follows(one, other));
+        let descending = pairs().all(|(one, other)| follows(other, one));
+        let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(messages) };
+        let (from, to) = (first.seq.min(last.seq), first.seq.max(last.seq));
+        let items = if ascending || descending {
             // Consecutive: a range costs by what is there, and most messages have no reactions.
-            self.load_range(request, keys::reactions_between(id, first, last)).await?
+            let query = Query { descending: !ascending, ..keys::reactions_between(id, from, to) };
+            let (items, up_to) = self.reactions_in(request, query).await?;
+            let unknown = |message: &Message| {
+                up_to.is_some_and(|seq| if ascending { message.seq > seq } else { message.seq < seq })
+            };
+            messages.retain(|message| !unknown(message));
+            items
         } else {
             let wanted: Vec<Key> = messages.iter().map(|message| keys::reactions(id, message.seq)).collect();
             request.in_time(&self.env)?;
@@ -184,23 +160,28 @@ impl Worker {
         }
         Ok(messages)
     }
+
+    /// What a range holds, and the message up to which it was read where that is not all.
+    async fn reactions_in(
+        &self,
+        request: &Request,
+        mut query: Query,
+    ) -> Result<(Vec<Item>, Option<u64>), Refusal> {
+        let mut items: Vec<Item> = Vec::new();
+        for _ in 0..PAGES {
+            let page = self.query(request, query.clone()).await?;
+            let rest = rest(&query, &page);
+            items.extend(page.items);
+            match rest {
+                Some(rest) => query = rest,
+                None => return Ok((items, None)),
+            }
+        }
+        let last = items.last().and_then(|item| item.key.sk.parse().ok());
+        Ok((items, last))
+    }
 }
 
 fn of_item(item: &Item) -> Result<(u64, BTreeMap<String, Vec<UserId>>), Refusal> {
     Ok((item.key.sk.parse().unwrap_or(0), document::read::<Reactions>(item)?.shown()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reaction_is_short_and_no_name_on_the_prototype() {
-        for reaction in ["👍", "+1", "a b", " ", "\u{a0}\n", &"x".repeat(64)] {
-            assert_eq!(check(reaction), Ok(()), "{reaction}");
-        }
-        for reaction in ["", "constructor", "__proto__", &"x".repeat(65), &"👍".repeat(17)] {
-            assert_eq!(check(reaction).unwrap_err().reason, Reason::ValidationFailed, "{reaction}");
-        }
-    }
 }

@@ -8,8 +8,8 @@ use simurgh_env::Env;
 use simurgh_protocol::{
     ConversationId, MessageId, Push, Raw, UserId,
     envelope::{
-        self, Answer, Call, Command, ConversationEnvelope, ConversationEvent, GatewayEnvelope, PresenceMeta,
-        Principal, UserPresence,
+        self, Answer, Call, Command, ConversationEnvelope, ConversationEvent, PresenceMeta, Principal,
+        UserPresence,
     },
 };
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     Limits, Worker,
     faults::FaultyStore,
-    fixture::{Outcome, create},
+    fixture::{Gateway, Heard, Outcome, create},
     log::slot::{Slot, StoredMessage},
     store::{Item, Key, Store, keys},
 };
@@ -35,7 +35,7 @@ pub(crate) struct Rig {
     /// A group of [`MEMBERS`].
     pub(crate) room: ConversationId,
     channel: Subscription,
-    gateway: Subscription,
+    gateway: Gateway,
 }
 
 impl Rig {
@@ -47,7 +47,7 @@ impl Rig {
         let subjects = Subjects::new("test");
         let room = ConversationId::new("room").unwrap();
         let channel = bus.subscribe(&subjects.conversation(&room), None).await.unwrap();
-        let gateway = bus.subscribe(&subjects.gateway("g1"), None).await.unwrap();
+        let gateway = Gateway::new(&bus, &subjects, "g1").await;
         let store = FaultyStore::new(env.fork(), delay);
         let mut rig = Self { env, store, bus, workers: Vec::new(), room, channel, gateway };
         for _ in 0..workers {
@@ -77,6 +77,12 @@ impl Rig {
         }
         self.renew_lease().await;
         self.heard();
+    }
+
+    /// Pushes go to this conversation from now on, and its channel is heard.
+    pub(crate) async fn enter(&mut self, room: ConversationId) {
+        self.channel = self.bus.subscribe(&self.workers[0].subjects.conversation(&room), None).await.unwrap();
+        self.room = room;
     }
 
     /// The gateway lives on.
@@ -176,14 +182,8 @@ impl Rig {
 
     /// What users heard on their own topics since it was asked last: whom, event, payload.
     pub(crate) fn heard(&mut self) -> Vec<(Vec<String>, String, Value)> {
-        let told = std::iter::from_fn(|| self.gateway.try_next());
-        told.map(|delivery| match envelope::decode(&delivery.payload).unwrap() {
-            GatewayEnvelope::Told { users, event, payload } => {
-                (users.iter().map(ToString::to_string).collect(), event, payload.parse().unwrap())
-            }
-            GatewayEnvelope::Chosen { .. } => panic!("workers choose no status"),
-        })
-        .collect()
+        let heard = self.gateway.heard().into_iter();
+        heard.map(|Heard { users, event, payload }| (users, event, payload)).collect()
     }
 
     /// The numbers of the messages that users heard of since it was asked last.

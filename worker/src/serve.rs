@@ -24,6 +24,8 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const LINGER: Duration = Duration::from_millis(250);
 /// How long a worker may take to finish what it has: longer than any command's deadline.
 const DRAIN: Duration = Duration::from_secs(12);
+/// How long the last answers may take to leave.
+const FLUSH: Duration = Duration::from_secs(2);
 /// The latest deadline that is believed, lest a gateway's clock hold commands here for ever.
 const LATEST: Duration = Duration::from_secs(10);
 /// Between attempts to subscribe.
@@ -74,6 +76,10 @@ pub async fn serve(worker: Worker, id: String, shutdown: CancellationToken) {
     }
     if timeout(DRAIN, worker.drain()).await.is_err() {
         tracing::warn!("some commands did not end in time, and are cut off");
+    }
+    // The last answers may still wait on this side of the connection.
+    if !matches!(timeout(FLUSH, worker.bus.flush()).await, Ok(Ok(()))) {
+        tracing::debug!("the last answers may not have been sent");
     }
     worker.stop();
 }

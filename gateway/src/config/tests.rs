@@ -24,7 +24,7 @@ fn the_defaults_are_the_contracts() {
         (config.listen.to_string(), config.internal_listen.to_string()),
         ("0.0.0.0:4000".into(), "0.0.0.0:4001".into())
     );
-    let Settings { tokens, access, rates, bounds, drain } = config.settings;
+    let Settings { tokens, access, rates, bounds, drain, demo } = config.settings;
     assert_eq!((tokens.jwt_user_claim.as_str(), tokens.jwt_service_scope.as_str()), ("sub", "service"));
     assert_eq!(
         (access.service_calls, access.create_conversations),
@@ -46,6 +46,7 @@ fn the_defaults_are_the_contracts() {
         (bounds.max_frame_bytes, bounds.max_unsent_bytes, bounds.max_sockets_per_user, bounds.max_channels);
     assert_eq!(sizes, (128 * 1024, 256 * 1024, 20, 100));
     assert_eq!((drain.drain_delay, drain.drain_window), (Duration::ZERO, Duration::from_secs(10)));
+    assert!(!demo.demo_page);
 }
 
 #[test]
@@ -74,6 +75,7 @@ fn bad_settings_are_named_in_one_line() {
         ("--jwt-service-scope", "two words"),
         ("--jwt-user-claim", ""),
         ("--listen", "4000"),
+        ("--demo-page", "yes"),
     ] {
         let line = bad(with_key(&[&format!("{flag}={value}")]));
         assert!(line.starts_with("simurgh-gateway: ") && !line.contains('\n'), "{line}");

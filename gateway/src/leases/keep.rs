@@ -5,15 +5,16 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream};
 use simurgh_backplane::{Bucket, BusError, Entry, Notice, subject};
 use simurgh_protocol::{
-    Raw, UserId,
-    envelope::{self, Call, Principal, UserPresence},
+    UserId,
+    envelope::{Call, Principal},
 };
+use simurgh_service::readiness::PartHandle;
 use tokio::{
     sync::broadcast::error::RecvError,
     time::{sleep, sleep_until},
 };
 
-use crate::{Shared, topic::actor::Command};
+use crate::{Shared, topic::actor::Command, visible};
 
 /// How often a lease is renewed: three may be lost.
 const RENEW: Duration = Duration::from_millis(3_500);
@@ -29,8 +30,8 @@ const TELLS: u32 = 8;
 const CLEANERS: usize = 32;
 
 /// Keeps the lease, and acts on those that lapse, until the gateway stops.
-pub async fn keep(shared: Arc<Shared>) {
-    let mut notices = shared.bus.notices();
+pub async fn keep(shared: Arc<Shared>, part: PartHandle) {
+    let (mut notices, mut connected) = (shared.bus.notices(), shared.bus.connected());
     let now = shared.env.instant();
     let (mut renew_at, mut look_at) = (now + RENEW, now + LOOK);
     let (mut again_at, mut reread_at) = (None, None);
@@ -38,12 +39,17 @@ pub async fn keep(shared: Arc<Shared>) {
         tokio::select! {
             biased;
             () = shared.stopped.cancelled() => return,
+            // Not by a notice: those of a busy topic's drops may push it out.
+            changed = connected.changed() => match changed {
+                Ok(()) if *connected.borrow_and_update() => again_at = Some(shared.env.instant()),
+                Ok(()) => {}
+                Err(_) => return,
+            },
             notice = notices.recv() => match notice {
-                Ok(Notice::Dropped) => {
+                Ok(Notice::Dropped) | Err(RecvError::Lagged(_)) => {
                     reread_at.get_or_insert(shared.env.instant() + REREAD);
                 }
-                // More notices than were taken may have held that one.
-                Ok(Notice::Reconnected) | Err(RecvError::Lagged(_)) => again_at = Some(shared.env.instant()),
+                Ok(Notice::Reconnected) => {}
                 Err(RecvError::Closed) => return,
             },
             () = sleep_until(again_at.unwrap_or(look_at)), if again_at.is_some() => {
@@ -63,23 +69,39 @@ pub async fn keep(shared: Arc<Shared>) {
                 if shared.leases.lapsed() {
                     again_at.get_or_insert(shared.env.instant());
                 } else {
-                    match shared.leases.renew().await {
-                        Ok(()) => {}
-                        Err(BusError::Conflict) => {
-                            if let Err(error) = reborn(&shared).await {
-                                tracing::debug!(%error, "not back yet");
-                            }
-                        }
-                        Err(error) => tracing::warn!(%error, "the lease was not renewed; the backplane is out of reach"),
-                    }
+                    renew(&shared).await;
                 }
                 renew_at = shared.env.instant() + RENEW / 2 + shared.env.jitter(RENEW / 2);
             }
             () = sleep_until(look_at) => {
+                if shared.leases.wavers() {
+                    part.fails("the lease cannot be renewed");
+                } else {
+                    part.works();
+                }
                 look(&shared).await;
                 look_at = shared.env.instant() + LOOK;
             }
         }
+    }
+}
+
+/// Renews the lease. Where it is not the one that was written last, the answer to a write may have been lost: only a
+/// lease that is gone has lapsed.
+async fn renew(shared: &Arc<Shared>) {
+    let renewed = match shared.leases.renew().await {
+        Err(BusError::Conflict) => {
+            let key = subject::lease_key(&shared.leases.id());
+            match shared.bus.get(Bucket::Leases, &key).await {
+                Ok(Some(_)) => shared.leases.take().await,
+                Ok(None) => reborn(shared).await,
+                Err(error) => Err(error),
+            }
+        }
+        renewed => renewed,
+    };
+    if let Err(error) = renewed {
+        tracing::warn!(%error, "the lease was not renewed; the backplane is out of reach");
     }
 }
 
@@ -91,6 +113,7 @@ async fn look(shared: &Arc<Shared>) {
             Ok(None) => {
                 tracing::info!(%gateway, "a gateway has no lease (any more): its connections count as gone");
                 shared.topics.tell_all(|| Command::GatewayGone(Arc::clone(&gateway))).await;
+                shared.visible.tell(visible::Message::GatewayGone(Arc::clone(&gateway))).await;
                 shared.tasks.spawn(clean(Arc::clone(shared), gateway));
             }
             Ok(Some(_)) => {}
@@ -101,12 +124,14 @@ async fn look(shared: &Arc<Shared>) {
 
 /// The backplane was away: buckets may be gone, and anything may have been missed.
 async fn again(shared: &Arc<Shared>) -> Result<(), BusError> {
+    shared.leases.look_for_return();
     shared.bus.ensure_buckets().await?;
     if shared.leases.lapsed() {
         return reborn(shared).await;
     }
     shared.leases.take().await?;
     shared.users.again(false).await;
+    shared.visible.tell(visible::Message::Again).await;
     shared.topics.tell_all(|| Command::Again { reborn: false }).await;
     Ok(())
 }
@@ -118,6 +143,7 @@ async fn reborn(shared: &Arc<Shared>) -> Result<(), BusError> {
     tracing::warn!(%name, "this gateway's lease had lapsed; it goes on under a new name");
     shared.renamed.send_replace(name);
     shared.users.again(true).await;
+    shared.visible.tell(visible::Message::Again).await;
     shared.topics.tell_all(|| Command::Again { reborn: true }).await;
     Ok(())
 }
@@ -147,9 +173,7 @@ async fn clean_entry(shared: &Shared, entry: Entry) {
     let parts = entry.key.parts();
     let [kind, user, _] = parts.as_slice() else { return };
     let (true, Ok(user)) = (kind == "u", UserId::new(user)) else { return };
-    let Ok(presence) = envelope::decode::<UserPresence>(&entry.value) else { return };
-    let diff = crate::users::diff(&user, &crate::users::shown(&presence), &[]);
-    let call = Call::PresenceChanged { user, diff: Some(Raw::of(&diff)) };
+    let call = Call::PresenceChanged { user, entry: None };
     for attempt in 1..=TELLS {
         if shared.workers.call(Principal::Service, call.clone()).await.is_ok() {
             return;

@@ -8,14 +8,13 @@ use simurgh_protocol::{
     frame, topic,
 };
 
-use super::{Channel, Effect, Gate, PATIENCE, Session, State};
+use super::{Channel, Effect, Gate, PATIENCE, Session, State, Waiting};
 use crate::{mailbox::ChannelId, rates::exceeded};
 
 impl Session {
     pub(super) fn frame(
         &mut self,
-        at: Timestamp,
-        frame: Frame,
+        Waiting { at, frame, counted }: Waiting,
         gate: &mut dyn Gate,
         effects: &mut Vec<Effect>,
     ) {
@@ -34,11 +33,19 @@ impl Session {
             return;
         };
         if matches!(channel.state, State::Open) {
-            self.on_channel(&topic, at, frame, gate, effects);
-        } else {
-            channel.waiting.push_back((at, frame));
-            self.waiting += 1;
+            self.on_channel(&topic, Waiting { at, frame, counted }, gate, effects);
+            return;
         }
+        // What is beyond the user's rate does not wait for its turn to be refused.
+        let counts = !counted && !matches!(event, phx::JOIN | phx::LEAVE);
+        if counts && let Err(retry_after) = gate.count(rate_class(&topic, Some(event))) {
+            let join_ref = channel.join_ref.clone();
+            self.refuse(&join_ref, &frame, &exceeded(retry_after), effects);
+            return;
+        }
+        self.held_bytes += frame.payload.get().len();
+        self.waiting += 1;
+        channel.waiting.push_back(Waiting { at, frame, counted: counted || counts });
     }
 
     /// A frame for a topic that has no channel.
@@ -91,6 +98,7 @@ impl Session {
             join_ref: frame.join_ref.clone(),
             state: State::Joining { reference: frame.reference.clone(), replaces: old_ref },
             waiting: waiting.unwrap_or_default(),
+            closing: false,
         };
         self.channels.insert(topic.clone(), channel);
         effects.push(Effect::Join { channel: id, topic, params: frame.payload.clone(), asked_at: at });
@@ -120,8 +128,7 @@ impl Session {
     fn on_channel(
         &mut self,
         topic: &Topic,
-        at: Timestamp,
-        frame: Frame,
+        Waiting { at, frame, counted }: Waiting,
         gate: &mut dyn Gate,
         effects: &mut Vec<Effect>,
     ) {
@@ -147,11 +154,13 @@ impl Session {
                 let refusal = Refusal::unavailable("it waited too long behind others");
                 self.refuse(&join_ref, &frame, &refusal, effects);
             }
-            event => match accept(topic, event, &frame, gate) {
+            event => match accept(topic, event, &frame, counted, gate) {
                 Err(refusal) => self.refuse(&join_ref, &frame, &refusal, effects),
                 Ok(Push::Ping) => self.ping(&join_ref, &frame, gate.now(), effects),
                 Ok(push) => {
-                    channel.state = State::Busy { reference: frame.reference };
+                    let bytes = frame.payload.get().len();
+                    self.held_bytes += bytes;
+                    channel.state = State::Busy { reference: frame.reference, bytes };
                     effects.push(Effect::Do {
                         channel: id,
                         topic: topic.clone(),
@@ -181,9 +190,9 @@ impl Session {
             if !matches!(channel.state, State::Open) {
                 return;
             }
-            let Some((at, frame)) = channel.waiting.pop_front() else { return };
-            self.waiting = self.waiting.saturating_sub(1);
-            self.on_channel(topic, at, frame, gate, effects);
+            let Some(waiting) = channel.waiting.pop_front() else { return };
+            self.let_go(&waiting);
+            self.on_channel(topic, waiting, gate, effects);
         }
     }
 
@@ -195,16 +204,16 @@ impl Session {
         }
     }
 
-    fn release(
-        &mut self,
-        waiting: VecDeque<(Timestamp, Frame)>,
-        gate: &mut dyn Gate,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.waiting = self.waiting.saturating_sub(waiting.len());
-        for (at, frame) in waiting {
-            self.frame(at, frame, gate, effects);
+    fn release(&mut self, waiting: VecDeque<Waiting>, gate: &mut dyn Gate, effects: &mut Vec<Effect>) {
+        waiting.iter().for_each(|waiting| self.let_go(waiting));
+        for waiting in waiting {
+            self.frame(waiting, gate, effects);
         }
+    }
+
+    fn let_go(&mut self, waiting: &Waiting) {
+        self.waiting = self.waiting.saturating_sub(1);
+        self.held_bytes = self.held_bytes.saturating_sub(waiting.frame.payload.get().len());
     }
 
     fn refuse(&self, join_ref: &Ref, frame: &Frame, refusal: &Refusal, effects: &mut Vec<Effect>) {
@@ -213,11 +222,23 @@ impl Session {
     }
 }
 
-/// The push that a frame asks for, if it may.
-fn accept(topic: &Topic, event: Option<&str>, frame: &Frame, gate: &mut dyn Gate) -> Result<Push, Refusal> {
+fn rate_class(topic: &Topic, event: Option<&str>) -> RateClass {
     let push = event.and_then(|event| Push::parse(topic, event));
-    let class = push.map_or(RateClass::Pushes, Push::rate_class);
-    gate.count(class).map_err(exceeded)?;
+    push.map_or(RateClass::Pushes, Push::rate_class)
+}
+
+/// The push that a frame asks for, if it may. It counts in the user's rate, unless it was `counted` before.
+fn accept(
+    topic: &Topic,
+    event: Option<&str>,
+    frame: &Frame,
+    counted: bool,
+    gate: &mut dyn Gate,
+) -> Result<Push, Refusal> {
+    if !counted {
+        gate.count(rate_class(topic, event)).map_err(exceeded)?;
+    }
+    let push = event.and_then(|event| Push::parse(topic, event));
     let push = push.ok_or_else(|| Refusal::new(Reason::UnknownEvent, "this channel knows no such event"))?;
     if !frame.payload.is_object() {
         return Err(Refusal::invalid("payload", "must be an object"));

@@ -41,7 +41,7 @@ impl Client {
     }
 
     /// Joins a conversation and has the join granted.
-    fn joined(&mut self, join_ref: &str, id: &str) -> ChannelId {
+    pub(super) fn joined(&mut self, join_ref: &str, id: &str) -> ChannelId {
         let effects =
             self.says(&format!(r#"["{join_ref}","{join_ref}","conversation:{id}","phx_join",{{}}]"#));
         let channel = effects.iter().find_map(join_of).unwrap();
@@ -293,16 +293,42 @@ fn what_comes_too_often_is_refused_with_the_time_to_wait() {
 }
 
 #[test]
-fn a_removed_member_gets_phx_close_and_an_answer_to_what_was_under_way() {
+fn a_removed_member_is_told_what_became_of_its_push_then_gets_phx_close_and_no_more_is_done() {
     let mut client = Client::new(Vsn::V2);
     let channel = client.joined("1", "a");
     client.says(r#"["1","2","conversation:a","send_message",{}]"#);
     client.says(r#"["1","3","conversation:a","send_message",{}]"#);
-    let frames = frames(&client.session.closed(channel, &mut client.gate));
-    assert_eq!((&frames[0][1], reason(&frames[0])), (&json!("2"), "not_a_member"));
+    assert_eq!(client.session.closed(channel, &mut client.gate), []);
+    let frames = frames(&client.done(channel, json!({"seq": 1})));
+    assert_eq!((&frames[0][1], &frames[0][4]["response"]["seq"]), (&json!("2"), &json!(1)));
     assert_eq!(frames[1], json!(["1", "1", "conversation:a", "phx_close", {}]));
     assert_eq!((&frames[2][1], reason(&frames[2])), (&json!("3"), "unmatched topic"));
     assert_eq!(client.session.closed(channel, &mut client.gate), []);
+}
+
+#[test]
+fn what_is_beyond_the_rate_does_not_wait_for_its_turn() {
+    let mut client = Client::new(Vsn::V2);
+    client.joined("1", "a");
+    client.says(r#"["1","2","conversation:a","send_message",{}]"#);
+    client.gate.refused = Some(RateClass::Messages);
+    let refused = frames(&client.says(r#"["1","3","conversation:a","send_message",{}]"#));
+    assert_eq!((&refused[0][1], reason(&refused[0])), (&json!("3"), "rate_limit_exceeded"));
+    assert_eq!(client.says(r#"["1","4","conversation:a","typing_start",{}]"#), []);
+}
+
+#[test]
+fn with_too_many_bytes_waiting_or_under_way_the_socket_is_not_read() {
+    let mut client = Client::new(Vsn::V2);
+    let channel = client.joined("1", "a");
+    let big = format!(r#"["1","2","conversation:a","send_message",{{"x":"{}"}}]"#, "x".repeat(100_000));
+    for _ in 0..3 {
+        assert!(!client.session.is_full());
+        client.says(&big);
+    }
+    assert!(client.session.is_full());
+    client.done(channel, json!({}));
+    assert!(!client.session.is_full());
 }
 
 #[test]

@@ -1,36 +1,32 @@
 //! What a socket does for its session: joins, pushes, and letting go.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
-use serde_json::{Map, json};
-use simurgh_backplane::{Bucket, BusError, subject};
+use serde_json::json;
+use simurgh_backplane::BusError;
 use simurgh_protocol::{
-    ConversationId, Push, Raw, Reason, Ref, Refusal, Timestamp, Topic, UserId, Vsn,
-    envelope::{self, Call, ChosenStatus, Head, JoinedConversation, JoinedUser, Principal, UserPresence},
-    event::sent,
-    frame,
+    ConversationId, Push, Raw, Reason, Ref, Refusal, Timestamp, Topic, UserId,
+    envelope::{Call, ChosenStatus, Head, JoinedConversation, JoinedUser, Principal},
     record::{Status, Unread},
 };
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::Socket;
 use crate::{
     Shared,
     mailbox::ChannelId,
     rates::exceeded,
-    sockets::{UserChannel, text},
+    sockets::UserChannel,
     topic::{Joined as TopicJoined, actor::Command},
     topics::Attachment,
-    users::{Message, metas, shown},
-    workers::BUDGET,
+    users::Message,
+    visible::{
+        self,
+        view::{Channel as OwnChannel, Key},
+    },
 };
-
-/// How often presence is read again for a join where the backplane did not answer, and how far apart.
-const STATE_ATTEMPTS: u32 = 10;
-const STATE_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a channel holds on to.
 pub(super) enum Held {
@@ -71,10 +67,9 @@ pub(super) enum Outcome {
     Joined { channel: ChannelId, topic: Topic, result: Result<Joined, Refusal> },
     Done { channel: ChannelId, result: Result<Raw, Refusal> },
     Renewed { channel: ChannelId, result: Result<(Raw, Timestamp), Refusal> },
-    Frames { channel: ChannelId, frames: Vec<Utf8Bytes> },
 }
 
-impl<Io> Socket<Io> {
+impl<T> Socket<T> {
     /// Finds out whether the channel may be joined, and gets ready for its broadcasts.
     pub(super) fn join(
         &self,
@@ -85,13 +80,14 @@ impl<Io> Socket<Io> {
     ) -> BoxFuture<'static, Outcome> {
         let (shared, user, session_id) =
             (Arc::clone(&self.shared), self.user.clone(), self.session_id.clone());
+        let key = (self.mailbox.socket, channel);
         Box::pin(async move {
             let result = match shared.joins.reserve(shared.env.instant()) {
                 Err(retry_after) => Err(exceeded(retry_after)),
                 Ok(wait) => {
                     tokio::time::sleep(wait).await;
                     match &topic {
-                        Topic::User(_) => join_user(&shared, &user, &session_id, until).await,
+                        Topic::User(_) => join_user(&shared, &user, key, &session_id, until).await,
                         Topic::Conversation(id) => join_conversation(&shared, &user, id, params, until).await,
                     }
                 }
@@ -103,10 +99,20 @@ impl<Io> Socket<Io> {
     /// The join's reply is on its way: broadcasts follow.
     pub(super) async fn open(&mut self, channel: ChannelId, topic: &Topic, join_ref: Ref) {
         let mailbox = Arc::clone(&self.mailbox);
-        match self.held.get(&channel) {
-            Some((_, Held::User(_))) => {
-                self.shared.sockets.open(&self.user, UserChannel { channel, vsn: self.vsn, mailbox });
-                self.work.push(self.user_state(channel, join_ref, true));
+        match self.held.get_mut(&channel) {
+            Some((_, Held::User(own))) => {
+                let UserTopic { visible: sees, unread, .. } = own;
+                let (sees, unread) = (std::mem::take(sees), std::mem::take(unread));
+                let (user, key) = (self.user.clone(), (mailbox.socket, channel));
+                let opened = OwnChannel {
+                    vsn: self.vsn,
+                    join_ref,
+                    mailbox: Arc::clone(&mailbox),
+                    unread: Some(unread),
+                };
+                self.shared.sockets.open(&user, UserChannel { channel, vsn: self.vsn, mailbox });
+                let open = visible::Message::Open { user, key, channel: Box::new(opened), sees };
+                self.shared.visible.tell(open).await;
             }
             Some((_, Held::Conversation { attachment, head, chosen })) => {
                 let joined = TopicJoined {
@@ -129,6 +135,8 @@ impl<Io> Socket<Io> {
         let phx_ref = match held {
             Held::User(state) => {
                 self.shared.sockets.close(&self.user, socket, channel);
+                let (user, key) = (self.user.clone(), (socket, channel));
+                self.shared.visible.tell(visible::Message::Close { user, key }).await;
                 Some(state.phx_ref)
             }
             Held::Conversation { attachment, .. } => {
@@ -144,53 +152,11 @@ impl<Io> Socket<Io> {
         for id in topics {
             self.shared.topics.tell(&id, Command::Drained(self.mailbox.socket)).await;
         }
-        if user_topic {
-            let channel =
-                self.held.iter().find(|(_, (_, held))| matches!(held, Held::User(_))).map(|(id, _)| *id);
-            if let Some(channel) = channel {
-                self.work.push(self.user_state(channel, Ref::null(), false));
-            }
+        let own = self.held.iter().find(|(_, (_, held))| matches!(held, Held::User(_))).map(|(id, _)| *id);
+        if let Some(channel) = own.filter(|_| user_topic) {
+            let key = (self.mailbox.socket, channel);
+            self.shared.visible.tell(visible::Message::Missed { user: self.user.clone(), key }).await;
         }
-    }
-
-    /// `presence_state` of those whom the user may see; after a join `sync_complete`, too.
-    fn user_state(&self, channel: ChannelId, join_ref: Ref, joined: bool) -> BoxFuture<'static, Outcome> {
-        let (shared, user, vsn) = (Arc::clone(&self.shared), self.user.clone(), self.vsn);
-        let (visible, unread) = match self.held.get(&channel) {
-            Some((_, Held::User(state))) => (state.visible.clone(), state.unread.clone()),
-            _ => (Vec::new(), Vec::new()),
-        };
-        Box::pin(async move {
-            let mut frames = Vec::new();
-            let visible = if joined {
-                visible
-            } else {
-                let joined =
-                    ask::<JoinedUser>(&shared, &user, Call::JoinUser, shared.env.instant() + BUDGET).await;
-                joined.map(|joined| joined.visible).unwrap_or(visible)
-            };
-            let name = format!("user:{user}");
-            let mut state = presence_state(&shared, &visible).await;
-            for _ in 0..STATE_ATTEMPTS {
-                if state.is_ok() {
-                    break;
-                }
-                tokio::time::sleep(STATE_PAUSE + shared.env.jitter(STATE_PAUSE)).await;
-                state = presence_state(&shared, &visible).await;
-            }
-            match state {
-                Ok(state) => {
-                    let state = frame::push(vsn, &join_ref, &name, sent::PRESENCE_STATE, &state);
-                    frames.push(text(state));
-                }
-                Err(error) => tracing::warn!(%error, "presence could not be read for a join"),
-            }
-            if joined {
-                let payload = Raw::of(&json!({"user_id": user, "unread": unread, "at": shared.env.now()}));
-                frames.push(text(sync(vsn, &join_ref, &name, &payload)));
-            }
-            Outcome::Frames { channel, frames }
-        })
     }
 
     /// Carries a push out.
@@ -238,10 +204,6 @@ impl<Io> Socket<Io> {
     }
 }
 
-fn sync(vsn: Vsn, join_ref: &Ref, topic: &str, payload: &Raw) -> bytes::Bytes {
-    frame::push(vsn, join_ref, topic, sent::SYNC_COMPLETE, payload)
-}
-
 async fn ask<T: serde::de::DeserializeOwned>(
     shared: &Shared,
     user: &UserId,
@@ -263,9 +225,12 @@ fn unreachable(error: &BusError) -> Refusal {
 async fn join_user(
     shared: &Arc<Shared>,
     user: &UserId,
+    key: Key,
     session_id: &str,
     until: Instant,
 ) -> Result<Joined, Refusal> {
+    // From here on news of whom the user sees is not missed.
+    shared.visible.tell(visible::Message::Joining { user: user.clone(), key }).await;
     let (topic, phx_ref) = (Topic::User(user.clone()), shared.env.short_id());
     // The entry is written before the reply: what is said to the user from then on finds this gateway.
     let status = shared.users.join(user.clone(), topic.clone(), Some(phx_ref.clone()), until).await;
@@ -282,6 +247,7 @@ async fn join_user(
         Err(refusal) => {
             let gone = Message::Leave { user: user.clone(), topic, phx_ref: Some(phx_ref), dropped: false };
             shared.users.tell(gone).await;
+            shared.visible.tell(visible::Message::Close { user: user.clone(), key }).await;
             Err(refusal)
         }
     }
@@ -308,36 +274,6 @@ async fn join_conversation(
         }
     };
     Ok(Joined { response, held: Held::Conversation { attachment, head, chosen } })
-}
-
-/// Those of `visible` who are connected and want to be seen.
-async fn presence_state(shared: &Shared, visible: &[UserId]) -> Result<Raw, BusError> {
-    let filters: Vec<_> = visible.iter().map(subject::user_filter).collect();
-    let mut users: Map<String, serde_json::Value> = Map::new();
-    let mut seen: std::collections::BTreeMap<UserId, UserPresence> = std::collections::BTreeMap::new();
-    for entry in shared.bus.get_many(Bucket::Presence, &filters).await? {
-        let parts = entry.key.parts();
-        let [_, user, gateway] = parts.as_slice() else { continue };
-        let (Ok(user), Ok(presence)) = (UserId::new(user), envelope::decode::<UserPresence>(&entry.value))
-        else {
-            continue;
-        };
-        if !shared.leases.stands(gateway).await {
-            continue;
-        }
-        let known = seen.entry(user).or_insert(UserPresence { chosen: None, metas: Vec::new() });
-        known.metas.extend(presence.metas);
-        if known.chosen.map(|chosen| chosen.at) < presence.chosen.map(|chosen| chosen.at) {
-            known.chosen = presence.chosen;
-        }
-    }
-    for (user, presence) in seen {
-        let shown = shown(&presence);
-        if !shown.is_empty() {
-            users.insert(user.to_string(), metas(&shown));
-        }
-    }
-    Ok(Raw::of(&users))
 }
 
 fn renew(shared: &Shared, user: &UserId, payload: &Raw) -> Result<(Raw, Timestamp), Refusal> {

@@ -7,12 +7,12 @@ use simurgh_backplane::{BusError, Delivery, Subscription};
 use simurgh_protocol::{
     ConversationId, Refusal, UserId,
     envelope::{
-        self, Call, ChosenStatus, ConversationEnvelope, ConversationEvent, Head, Membership, PresenceMeta,
-        Principal, Range,
+        self, Call, ChosenStatus, ConversationEnvelope, ConversationEvent, ConversationPresence, Head,
+        Membership, PresenceMeta, Principal, Range,
     },
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
@@ -39,6 +39,8 @@ const TYPING: Duration = Duration::from_secs(10);
 const DIFF_WINDOW: Duration = Duration::from_millis(200);
 /// How long the subscription outlives the last channel: a client that reconnects finds it warm.
 const LINGER: Duration = Duration::from_secs(20);
+/// How long a topic is kept that nobody could join (yet): refusals are cheap.
+const UNJOINED: Duration = Duration::from_secs(1);
 /// Interest takes time to travel: the head is asked for once more so long after the subscription.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// How often the head of a conversation is asked for in which something happened lately.
@@ -47,8 +49,6 @@ const LOOK: Duration = Duration::from_secs(30);
 const LOOK_WHEN_QUIET: Duration = Duration::from_secs(300);
 /// How long after the last event a conversation counts as quiet.
 const QUIET: Duration = Duration::from_secs(600);
-/// After the backplane was away: how long the other gateways have to come back before who is missing is forgotten.
-const BACK: Duration = Duration::from_secs(3);
 /// Between attempts to read a log that could not be read.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -59,12 +59,14 @@ struct Local {
 }
 
 enum Done {
-    Range(Result<Range, Refusal>),
+    /// What was asked for, and what came.
+    Range((u64, u64), Result<Range, Refusal>),
     Checked(Vec<UserId>, Result<Membership, Refusal>),
     Head(Result<Head, Refusal>),
     Saved(entry::Saved),
-    Entries(Entries),
-    AllEntries(Vec<(String, u64)>, Result<Entries, BusError>),
+    Entry(String, u64, Result<Option<ConversationPresence>, BusError>),
+    Repeated(Result<(), BusError>),
+    AllEntries(Vec<(String, u64)>, Result<(Entries, bool), BusError>),
 }
 
 struct Actor {
@@ -84,8 +86,12 @@ struct Actor {
     diff_at: Option<Instant>,
     look_at: Option<Instant>,
     read_entries_at: Option<Instant>,
+    /// Whether presence changed since all entries were read.
+    presence_heard: bool,
     event_at: Instant,
     linger_until: Option<Instant>,
+    /// Whether anybody ever joined.
+    joined: bool,
 }
 
 /// Runs a topic until nobody needs it any more.
@@ -93,26 +99,21 @@ pub async fn run(
     id: ConversationId,
     shared: Arc<Shared>,
     mut commands: mpsc::Receiver<Command>,
-    ready: watch::Sender<Ready>,
+    ready: Arc<Ready>,
 ) {
     let subject = shared.subjects.conversation(&id);
     let mut subscription = match shared.bus.subscribe(&subject, None).await {
         Ok(subscription) => subscription,
         Err(error) => {
             shared.topics.remove(&id, true);
-            let _ = ready.send(Some(Err(error)));
+            let _ = ready.set(Err(error));
             return;
         }
     };
     let mut actor = Actor::new(id, shared);
-    match entry::read_all(&actor.shared, &actor.id).await {
-        Ok(entries) => actor.read_entries(entries),
-        // Steps of other gateways ask for their entries again.
-        Err(error) => {
-            tracing::warn!(%error, "presence could not be read; it is read again with the next change")
-        }
-    }
-    let _ = ready.send(Some(Ok(())));
+    let entries = entry::read_all(&actor.shared, &actor.id).await;
+    actor.read_all_entries(Vec::new(), entries);
+    let _ = ready.set(Ok(()));
     actor.drive(&mut commands, &mut subscription).await;
 }
 
@@ -133,8 +134,10 @@ impl Actor {
             diff_at: None,
             look_at: Some(now + FIRST_LOOK),
             read_entries_at: Some(now + FIRST_LOOK),
+            presence_heard: false,
             event_at: now,
-            linger_until: Some(now + LINGER),
+            linger_until: Some(now + UNJOINED),
+            joined: false,
             id,
             shared,
         }
@@ -157,11 +160,11 @@ impl Actor {
                     // The bus is closed: the gateway is stopping.
                     None => return,
                 },
-                () = sleep_until(deadline) => {
-                    if self.tick() {
-                        return;
-                    }
-                }
+                () = sleep_until(deadline) => {}
+            }
+            // However much arrives, the clock is looked at.
+            if deadline <= self.shared.env.instant() && self.tick() {
+                return;
             }
         }
     }
@@ -177,7 +180,10 @@ impl Actor {
                 let arrivals = self.topic.presence.forget(&gateway);
                 self.told_arrivals(&arrivals);
             }
-            Command::Look => self.look_soon(),
+            Command::Look => {
+                self.look_soon();
+                self.read_entries_soon(FIRST_LOOK * 3);
+            }
             Command::Again { reborn } => self.again(reborn),
         }
     }
@@ -196,11 +202,12 @@ impl Actor {
             return;
         }
         self.event_at = self.shared.env.instant();
+        self.presence_heard |= matches!(&envelope.event, ConversationEvent::Presence(_));
         if let ConversationEvent::Presence(change) = &envelope.event
             && !self.shared.leases.is_standing(&change.gateway)
         {
             // Nobody vouches for it (yet): its entry counts, if it has a lease.
-            self.read_entry(change.gateway.clone());
+            self.read_entry(change.gateway.clone(), change.revision);
             return;
         }
         let heard = self.topic.event(envelope);
@@ -208,7 +215,7 @@ impl Actor {
             self.removed(&user);
         }
         if let Some(change) = heard.read_entry {
-            self.read_entry(change.gateway);
+            self.read_entry(change.gateway, change.revision);
         }
         self.told_arrivals(&heard.arrivals);
     }
@@ -224,13 +231,12 @@ impl Actor {
     fn done(&mut self, done: Done) {
         let now = self.shared.env.instant();
         match done {
-            Done::Range(result) => {
+            Done::Range(asked, result) => {
                 self.reading = false;
                 match result {
                     Ok(range) => {
-                        let before = self.topic.wants_range();
                         self.topic.range(&range);
-                        if before.is_some() && self.topic.wants_range() == before {
+                        if self.topic.wants_range() == Some(asked) {
                             // The log does not reach as far as was heard: no asking in a loop.
                             self.read_not_before = now + RETRY * 2 + self.shared.env.jitter(RETRY);
                         }
@@ -255,12 +261,18 @@ impl Actor {
             Done::Head(Ok(head)) => {
                 self.topic.heard_of(&head);
                 let pause = if now < self.event_at + QUIET { LOOK } else { LOOK_WHEN_QUIET };
-                // At a time of its own, and never later than that.
-                self.look_at = Some(now + pause * 3 / 4 + self.shared.env.jitter(pause / 4));
+                // At a time of its own, and never later than that; earlier where that was asked for meanwhile.
+                let next = now + pause * 3 / 4 + self.shared.env.jitter(pause / 4);
+                self.look_at = Some(self.look_at.map_or(next, |planned| planned.min(next)));
+                if self.presence_heard || pause == LOOK_WHEN_QUIET {
+                    self.read_entries_soon(FIRST_LOOK);
+                }
             }
             Done::Head(Err(_)) => self.look_at = Some(now + RETRY * 2 + self.shared.env.jitter(RETRY * 8)),
             Done::Saved(saved) => self.saver.saved(saved, &self.shared.env),
-            Done::Entries(entries) => self.read_entries(entries),
+            Done::Entry(gateway, revision, read) => self.read_entry_of(gateway, revision, read),
+            Done::Repeated(Ok(())) => {}
+            Done::Repeated(Err(_)) => self.saver.repeat_again(&self.shared.env),
             Done::AllEntries(known, entries) => self.read_all_entries(known, entries),
         }
     }
@@ -282,10 +294,13 @@ impl Actor {
         {
             self.reading = true;
             let call = Call::Range { conversation: self.id.clone(), after_seq, after_change };
-            self.ask(call, Done::Range);
+            self.ask(call, move |result| Done::Range((after_seq, after_change), result));
         }
         if let Some(save) = self.saver.start(now, &self.shared, &self.id, self.topic.presence.own()) {
             self.work.push(Box::pin(async move { Done::Saved(save.await) }));
+        }
+        if let Some(repeat) = self.saver.repeat(now, &self.shared, &self.id) {
+            self.work.push(Box::pin(async move { Done::Repeated(repeat.await) }));
         }
     }
 
@@ -305,9 +320,9 @@ impl Actor {
 
     fn deadline(&self) -> Instant {
         let far = self.shared.env.instant() + Duration::from_secs(3600);
-        let waits = self.topic.wants_range().is_some() || !self.topic.wants_check().is_empty();
-        let retry = (waits && !(self.reading && self.checking)).then_some(self.read_not_before);
-        let retry = retry.filter(|at| *at > self.shared.env.instant());
+        let waits = (!self.reading && self.topic.wants_range().is_some())
+            || (!self.checking && !self.topic.wants_check().is_empty());
+        let retry = waits.then_some(self.read_not_before);
         [self.diff_at, self.look_at, self.read_entries_at, self.linger_until, self.saver.due(), retry]
             .into_iter()
             .flatten()
@@ -341,7 +356,7 @@ impl Actor {
             }
         }
         if self.read_entries_at.is_some_and(|at| at <= now) {
-            self.read_entries_at = None;
+            (self.read_entries_at, self.presence_heard) = (None, false);
             self.start_reading_entries();
         }
         if self.linger_until.is_some_and(|at| at <= now) {
@@ -349,7 +364,8 @@ impl Actor {
                 && self.saver.is_idle()
                 && self.work.is_empty()
                 && self.shared.topics.remove(&self.id, false);
-            self.linger_until = (!ended).then(|| now + LINGER);
+            let linger = if self.joined { LINGER } else { UNJOINED };
+            self.linger_until = (!ended).then(|| now + linger);
             return ended;
         }
         false

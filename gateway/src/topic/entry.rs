@@ -16,6 +16,8 @@ use crate::Shared;
 
 /// An entry is written at most so often.
 const PACE: Duration = Duration::from_millis(100);
+/// How long after a step its revision is repeated, so that a step that was lost is noticed.
+const REPEAT: Duration = Duration::from_secs(1);
 /// After a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -26,6 +28,7 @@ pub type Entries = Vec<(String, Option<ConversationPresence>)>;
 #[derive(Debug)]
 pub struct Saved {
     outcome: Result<(), BusError>,
+    told: bool,
     empty: bool,
     change: PresenceChange,
 }
@@ -42,6 +45,9 @@ pub struct Saver {
     revision: u64,
     /// The highest revision ever used.
     highest: u64,
+    /// The last step, by name and revision, and when it is repeated.
+    last: Option<(String, u64)>,
+    repeat_at: Option<Instant>,
 }
 
 impl Saver {
@@ -73,10 +79,11 @@ impl Saver {
         !self.saving && !self.is_dirty()
     }
 
-    /// When the next write may start, if one is wanted.
+    /// When the next write may start or the last step is repeated, if either is wanted.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        self.not_before.filter(|_| self.is_dirty() && !self.saving)
+        let write = self.not_before.filter(|_| self.is_dirty() && !self.saving);
+        [write, self.repeat_at].into_iter().flatten().min()
     }
 
     const fn is_dirty(&self) -> bool {
@@ -113,21 +120,40 @@ impl Saver {
         Some(async move {
             let entry = ConversationPresence { revision, metas };
             let outcome = save(&shared, &id, &gateway, &entry).await;
-            if outcome.is_ok() {
-                let event = ConversationEvent::Presence(change.clone());
-                let step = envelope::encode(&ConversationEnvelope { members_version: 0, event });
-                // A step that is lost shows at the next one, by its revision.
-                let _ = shared.bus.publish(&shared.subjects.conversation(&id), step).await;
-            }
-            Saved { outcome, empty, change }
+            let told = outcome.is_ok() && tell(&shared, &id, &change).await.is_ok();
+            Saved { outcome, told, empty, change }
         })
+    }
+
+    /// The repetition that is due, if one is: a step that changes nothing. Who missed the one before reads the entry.
+    pub fn repeat(
+        &mut self,
+        now: Instant,
+        shared: &Arc<Shared>,
+        id: &ConversationId,
+    ) -> Option<impl Future<Output = Result<(), BusError>> + Send + 'static> {
+        let (gateway, revision) = self.last.clone().filter(|_| self.repeat_at.is_some_and(|at| at <= now))?;
+        self.repeat_at = None;
+        let change =
+            PresenceChange { gateway, previous: revision, revision, joins: Vec::new(), leaves: Vec::new() };
+        let (shared, id) = (Arc::clone(shared), id.clone());
+        Some(async move { tell(&shared, &id, &change).await })
+    }
+
+    /// A repetition was not sent.
+    pub fn repeat_again(&mut self, env: &Env) {
+        self.repeat_at.get_or_insert(env.instant() + RETRY + env.jitter(RETRY));
     }
 
     /// A write ended.
     pub fn saved(&mut self, saved: Saved, env: &Env) {
         self.saving = false;
         match saved.outcome {
-            Ok(()) => self.revision = if saved.empty { 0 } else { saved.change.revision },
+            Ok(()) => {
+                self.revision = if saved.empty { 0 } else { saved.change.revision };
+                self.last = Some((saved.change.gateway, saved.change.revision));
+                self.repeat_at = Some(env.instant() + if saved.told { REPEAT } else { RETRY / 4 });
+            }
             Err(error) => {
                 tracing::debug!(%error, "presence was not written; trying again");
                 self.not_before = Some(env.instant() + RETRY + env.jitter(RETRY));
@@ -137,6 +163,12 @@ impl Saver {
             }
         }
     }
+}
+
+async fn tell(shared: &Shared, id: &ConversationId, change: &PresenceChange) -> Result<(), BusError> {
+    let event = ConversationEvent::Presence(change.clone());
+    let step = envelope::encode(&ConversationEnvelope { members_version: 0, event });
+    shared.bus.publish(&shared.subjects.conversation(id), step).await
 }
 
 /// Writes the entry, or removes it where nobody is there.
@@ -156,35 +188,37 @@ async fn save(
     }
 }
 
-/// The entries of all other gateways whose lease stands.
+/// The entries of all gateways whose lease stands, and whether there are others: of gateways that are gone, or that are
+/// about to take their lease.
 ///
 /// # Errors
 /// Where the backplane did not answer.
-pub async fn read_all(shared: &Shared, id: &ConversationId) -> Result<Entries, BusError> {
+pub async fn read_all(shared: &Shared, id: &ConversationId) -> Result<(Entries, bool), BusError> {
     let found = shared.bus.get_many(Bucket::Presence, &[subject::conversation_filter(id)]).await?;
-    let mut entries = Vec::with_capacity(found.len());
+    let (mut entries, mut doubtful) = (Vec::with_capacity(found.len()), false);
     for entry in found {
         let Some(gateway) = entry.key.parts().pop() else { continue };
-        if shared.leases.stands(&gateway).await
-            && let Ok(presence) = envelope::decode(&entry.value)
-        {
+        if !shared.leases.stands(&gateway).await {
+            doubtful = true;
+        } else if let Ok(presence) = envelope::decode(&entry.value) {
             entries.push((gateway, Some(presence)));
         }
     }
-    Ok(entries)
+    Ok((entries, doubtful))
 }
 
-/// One gateway's entry.
-pub async fn read_one(shared: &Shared, id: &ConversationId, gateway: &str) -> Entries {
+/// One gateway's entry; none where it has none (any more).
+///
+/// # Errors
+/// Where the backplane did not answer.
+pub async fn read_one(
+    shared: &Shared,
+    id: &ConversationId,
+    gateway: &str,
+) -> Result<Option<ConversationPresence>, BusError> {
     if !shared.leases.stands(gateway).await {
-        return vec![(gateway.to_owned(), None)];
+        return Ok(None);
     }
-    match shared.bus.get(Bucket::Presence, &subject::conversation_key(id, gateway)).await {
-        Ok(Some(entry)) => {
-            let presence = envelope::decode(&entry.value).ok();
-            presence.map(|presence| vec![(gateway.to_owned(), Some(presence))]).unwrap_or_default()
-        }
-        Ok(None) => vec![(gateway.to_owned(), None)],
-        Err(_) => Vec::new(),
-    }
+    let entry = shared.bus.get(Bucket::Presence, &subject::conversation_key(id, gateway)).await?;
+    Ok(entry.and_then(|entry| envelope::decode(&entry.value).ok()))
 }

@@ -35,6 +35,9 @@ pub struct Presence {
     /// Metas that came and went since the last diff, by their refs.
     joined: BTreeMap<String, PresenceMeta>,
     left: BTreeMap<String, PresenceMeta>,
+    /// Somebody was sent the state since: what comes or goes now is news to them also where it undoes what the others were
+    /// not told yet.
+    stated: bool,
 }
 
 #[derive(Debug, Default)]
@@ -108,9 +111,9 @@ impl Presence {
         self.others.iter().map(|(gateway, known)| (gateway, known.revision))
     }
 
-    /// `presence_state`.
-    #[must_use]
-    pub fn state(&self) -> Raw {
+    /// `presence_state`, for somebody who gets the diffs from now on.
+    pub fn state(&mut self) -> Raw {
+        self.stated |= self.has_diff();
         let others = self.others.values().flat_map(|known| known.metas.values());
         Raw::of(&by_user(self.own.values().chain(others)))
     }
@@ -126,6 +129,7 @@ impl Presence {
         let diff = json!({"joins": by_user(self.joined.values()), "leaves": by_user(self.left.values())});
         self.joined.clear();
         self.left.clear();
+        self.stated = false;
         Raw::of(&diff)
     }
 
@@ -171,14 +175,14 @@ impl Presence {
 
     /// Who went and came back within one diff never went: clients apply joins before leaves.
     fn note_joined(&mut self, meta: &PresenceMeta) {
-        if self.left.remove(&meta.phx_ref).is_none() {
+        if self.left.remove(&meta.phx_ref).is_none() || self.stated {
             self.joined.insert(meta.phx_ref.clone(), meta.clone());
         }
     }
 
     /// Who came and went within one diff was never there.
     fn note_left(&mut self, meta: &PresenceMeta) {
-        if self.joined.remove(&meta.phx_ref).is_none() {
+        if self.joined.remove(&meta.phx_ref).is_none() || self.stated {
             self.left.insert(meta.phx_ref.clone(), meta.clone());
         }
     }
@@ -270,6 +274,18 @@ mod tests {
         let _ = view.take_diff();
         view.remove_own("2");
         assert!(view.take_diff().get().contains(r#""leaves":{"alice""#));
+    }
+
+    #[test]
+    fn who_was_sent_the_state_meanwhile_is_told_of_both() {
+        let mut view = Presence::default();
+        view.add_own(meta("alice", "1"));
+        assert!(view.state().get().contains("alice"));
+        view.remove_own("1");
+        assert!(view.take_diff().get().contains(r#""leaves":{"alice""#));
+        view.add_own(meta("alice", "2"));
+        view.remove_own("2");
+        assert!(!view.has_diff(), "and afterwards it is as before");
     }
 
     #[test]

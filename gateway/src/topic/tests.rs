@@ -98,25 +98,50 @@ fn a_head_that_is_further_on_betrays_what_was_lost() {
     assert_eq!(topic.wants_range(), Some((2, 0)));
 }
 
+fn logged_change(change_seq: u64, seq: u64) -> LoggedChange {
+    let payload = Raw::of(&json!({"n": change_seq}));
+    LoggedChange { change_seq, seq, event: sent::REACTION_ADDED.to_owned(), payload }
+}
+
+fn change(change_seq: u64, seq: u64) -> ConversationEnvelope {
+    let event = ConversationEvent::Change(logged_change(change_seq, seq));
+    ConversationEnvelope { members_version: 1, event }
+}
+
+/// Events in the order in which the client gets them, presence left out.
+fn events(mailbox: &Mailbox) -> Vec<(String, Value)> {
+    let logs = |frame: Value| match frame[3].as_str() {
+        Some(event @ "new_message") => Some((event.to_owned(), frame[4]["seq"].clone())),
+        Some(event @ "reaction_added") => Some((event.to_owned(), frame[4]["n"].clone())),
+        _ => None,
+    };
+    taken(mailbox).into_iter().filter_map(logs).collect()
+}
+
 #[test]
 fn changes_have_an_order_of_their_own() {
     let mut topic = Topic::new(id());
-    let mailbox = join(&mut topic, 1, "a", head(0, 1), UNBOUNDED);
-    let change = |change_seq| ConversationEnvelope {
-        members_version: 1,
-        event: ConversationEvent::Change(LoggedChange {
-            change_seq,
-            event: sent::REACTION_ADDED.to_owned(),
-            payload: Raw::of(&json!({"n": change_seq})),
-        }),
-    };
-    topic.event(change(1));
-    topic.event(change(1));
-    topic.event(change(3));
-    let told: Vec<_> =
-        taken(&mailbox).iter().filter(|f| f[3] == "reaction_added").map(|f| f[4]["n"].clone()).collect();
-    assert_eq!(told, [1]);
-    assert_eq!(topic.wants_range(), Some((0, 1)));
+    let mailbox = join(&mut topic, 1, "a", head(1, 1), UNBOUNDED);
+    topic.event(change(1, 1));
+    topic.event(change(1, 1));
+    topic.event(change(3, 1));
+    assert_eq!(events(&mailbox), [("reaction_added".to_owned(), json!(1))]);
+    assert_eq!(topic.wants_range(), Some((1, 1)));
+}
+
+#[test]
+fn a_change_waits_for_the_message_that_it_changes() {
+    let mut topic = Topic::new(id());
+    let mailbox = join(&mut topic, 1, "a", head(1, 1), UNBOUNDED);
+    // The message itself was lost on its way here.
+    topic.event(change(1, 2));
+    assert_eq!(events(&mailbox), []);
+    assert_eq!(topic.wants_range(), Some((1, 0)), "a change betrays its message");
+    let range = Range { head: head(2, 1), messages: vec![logged(2)], changes: vec![logged_change(1, 2)] };
+    topic.range(&range);
+    let told = [("new_message".to_owned(), json!(2)), ("reaction_added".to_owned(), json!(1))];
+    assert_eq!(events(&mailbox), told);
+    assert_eq!(topic.wants_range(), None);
 }
 
 #[test]

@@ -9,12 +9,11 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use simurgh_protocol::{Reason, Refusal};
 
-use super::Opening;
 use crate::api::Error;
 
-/// Why a request does not become a socket.
+/// Why a request does not become a socket, or a long-poll session.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub enum Refused {
     /// A foreign origin, an unknown `vsn`, a bad token, or a token that may not open sockets: 403 without a word, so
     /// that nobody learns which.
     Forbidden,
@@ -28,34 +27,46 @@ pub(super) enum Refused {
     Unavailable(Duration),
 }
 
+impl Refused {
+    /// What is told of it where there is something to tell.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Forbidden | Self::NoUpgrade | Self::Header(_) => None,
+            Self::TooManySockets => Some(
+                Refusal::new(Reason::RateLimitExceeded, "too many sockets of this user")
+                    .with("retry_after", 1),
+            ),
+            Self::Unavailable(wait) => Some(Error::unavailable("no new sockets now", *wait).0),
+        }
+    }
+}
+
 pub(super) fn refused(refused: &Refused) -> Response {
+    if let Some(refusal) = refused.refusal() {
+        return Error(refusal).into_response();
+    }
     match refused {
         Refused::Forbidden => empty(StatusCode::FORBIDDEN),
-        Refused::NoUpgrade => empty(StatusCode::BAD_REQUEST),
         Refused::Header(text) => {
             let mut response = Response::new(Body::from(text.clone()));
             *response.status_mut() = StatusCode::BAD_REQUEST;
             response
         }
-        Refused::TooManySockets => {
-            let refusal = Refusal::new(Reason::RateLimitExceeded, "too many sockets of this user");
-            Error(refusal.with("retry_after", 1)).into_response()
-        }
-        Refused::Unavailable(wait) => Error::unavailable("no new sockets now", *wait).into_response(),
+        _ => empty(StatusCode::BAD_REQUEST),
     }
 }
 
 /// The 101. It names a subprotocol only where `phoenix` was offered, and no extension ever (as Phoenix).
-pub(super) fn switching(opening: &Opening) -> Response {
+pub(super) fn switching(accept: &str, phoenix: bool) -> Response {
     let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     // Base64 is always a header's value.
-    if let Ok(accept) = HeaderValue::from_str(&opening.accept) {
+    if let Ok(accept) = HeaderValue::from_str(accept) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
-    if opening.phoenix {
+    if phoenix {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("phoenix"));
     }
     response

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use simurgh_backplane::{Bucket, BusError, subject};
 use simurgh_protocol::{
     UserId,
-    envelope::{self, ChosenStatus, UserPresence},
+    envelope::{self, ChosenStatus, EntryMark, UserPresence},
 };
 use tokio::sync::oneshot;
 
 use super::shown::{Shown, shown};
-use crate::Shared;
+use crate::{Shared, visible};
 
 /// What a write came to.
 pub(super) struct Written {
@@ -20,6 +20,10 @@ pub(super) struct Written {
     pub(super) joining: Vec<oneshot::Sender<Result<Option<ChosenStatus>, BusError>>>,
     pub(super) choosing: Vec<oneshot::Sender<Result<(), BusError>>>,
     pub(super) shown: Vec<Shown>,
+    pub(super) again: bool,
+    pub(super) epoch: u64,
+    /// The write.
+    pub(super) mark: Option<EntryMark>,
 }
 
 /// What a write needs of a user's state.
@@ -29,32 +33,49 @@ pub(super) struct Write {
     pub(super) keep: bool,
     /// Whether the other gateways' entries were read.
     pub(super) known: bool,
+    /// The entry may have been gone.
+    pub(super) again: bool,
+    pub(super) epoch: u64,
     pub(super) joining: Vec<oneshot::Sender<Result<Option<ChosenStatus>, BusError>>>,
     pub(super) choosing: Vec<oneshot::Sender<Result<(), BusError>>>,
 }
 
 /// Writes, and hands back who waited for it.
 pub(super) async fn write(shared: Arc<Shared>, user: UserId, write: Write) -> Written {
-    let outcome = store(&shared, &user, &write).await;
+    let stored = store(&shared, &user, &write).await;
+    if stored.is_ok() && write.again {
+        // While the entry was gone, nobody told this gateway of those whom the user sees.
+        shared.visible.tell(visible::Message::Back { viewer: user.clone() }).await;
+    }
+    let (outcome, mark) = match stored {
+        Ok((mark, chosen)) => (Ok(chosen), mark),
+        Err(error) => (Err(error), None),
+    };
     let shown = shown(&write.entry);
-    Written { user, outcome, joining: write.joining, choosing: write.choosing, shown }
+    let Write { again, epoch, joining, choosing, .. } = write;
+    Written { user, outcome, joining, choosing, shown, again, epoch, mark }
 }
 
-/// Writes the entry (or removes it), and answers a later choice found on another gateway.
-async fn store(shared: &Shared, user: &UserId, write: &Write) -> Result<Option<ChosenStatus>, BusError> {
-    let key = subject::user_key(user, &shared.leases.id());
+/// Writes the entry (or removes it), and answers the write, and a later choice found on another gateway.
+async fn store(
+    shared: &Shared,
+    user: &UserId,
+    write: &Write,
+) -> Result<(Option<EntryMark>, Option<ChosenStatus>), BusError> {
+    let gateway = shared.leases.id();
+    let key = subject::user_key(user, &gateway);
+    let mark = |revision, gone| Some(EntryMark { gateway: gateway.to_string(), revision, gone });
     if !write.keep {
-        if let Some(found) = shared.bus.get(Bucket::Presence, &key).await? {
-            match shared.bus.delete(Bucket::Presence, &key, found.revision).await {
-                Ok(()) | Err(BusError::Conflict) => {}
-                Err(error) => return Err(error),
-            }
+        let Some(found) = shared.bus.get(Bucket::Presence, &key).await? else { return Ok((None, None)) };
+        match shared.bus.delete(Bucket::Presence, &key, found.revision).await {
+            Ok(()) | Err(BusError::Conflict) => {}
+            Err(error) => return Err(error),
         }
-        return Ok(None);
+        return Ok((mark(found.revision, true), None));
     }
-    shared.bus.put(Bucket::Presence, &key, envelope::encode(&write.entry)).await?;
+    let revision = shared.bus.put(Bucket::Presence, &key, envelope::encode(&write.entry)).await?;
     if write.known {
-        return Ok(None);
+        return Ok((mark(revision, false), None));
     }
     let entries = shared.bus.get_many(Bucket::Presence, &[subject::user_filter(user)]).await?;
     let mut latest: Option<ChosenStatus> = None;
@@ -69,5 +90,5 @@ async fn store(shared: &Shared, user: &UserId, write: &Write) -> Result<Option<C
             latest = Some(chosen);
         }
     }
-    Ok(latest)
+    Ok((mark(revision, false), latest))
 }

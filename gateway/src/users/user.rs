@@ -1,15 +1,17 @@
 //! One user's state on this gateway.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
 
 use simurgh_backplane::BusError;
 use simurgh_protocol::{
-    Topic,
-    envelope::{ChosenStatus, PresenceMeta, UserPresence},
+    Topic, UserId,
+    envelope::{ChosenStatus, EntryMark, PresenceMeta, UserPresence},
 };
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{entry::Write, shown::Shown};
+use super::{Told, entry::Write, shown::Shown, tell, tell_choice};
 use crate::Shared;
 
 #[derive(Default)]
@@ -21,9 +23,18 @@ pub(super) struct User {
     pub(super) chosen: Option<ChosenStatus>,
     /// Connections that dropped, and until when they count.
     pub(super) departing: Vec<(Instant, String)>,
-    /// What the written entry shows, and what of it others were told.
+    /// What the written entry shows, how often that changed, and how many of those changes others were told.
     pub(super) shown: Vec<Shown>,
-    pub(super) told: Vec<Shown>,
+    pub(super) changes: u64,
+    pub(super) told: u64,
+    /// The write that shows it.
+    pub(super) mark: Option<EntryMark>,
+    /// Others may have seen the entry gone: the next write is told also where it changes nothing.
+    pub(super) retell: bool,
+    /// How often everything had to be written again.
+    pub(super) epoch: u64,
+    /// A choice that the other gateways are still to be told.
+    pub(super) untold_choice: Option<ChosenStatus>,
     pub(super) telling: bool,
     pub(super) tell_not_before: Option<Instant>,
     pub(super) pause: Duration,
@@ -54,13 +65,15 @@ impl User {
 
     /// When a change may be told, if there is one.
     pub(super) fn tells_at(&self, now: Instant) -> Option<Instant> {
-        (self.told != self.shown && !self.telling).then(|| self.tell_not_before.unwrap_or(now))
+        ((self.told != self.changes || self.untold_choice.is_some()) && !self.telling)
+            .then(|| self.tell_not_before.unwrap_or(now))
     }
 
     /// Whether nothing is left to remember.
     pub(super) fn is_settled(&self) -> bool {
         let idle = !self.dirty && !self.writing && !self.telling;
-        idle && self.topics.is_empty() && self.connections.is_empty() && self.told == self.shown
+        let told = self.told == self.changes && self.untold_choice.is_none();
+        idle && told && self.topics.is_empty() && self.connections.is_empty()
     }
 
     /// What is to be written now; the next write not before `next`.
@@ -72,8 +85,20 @@ impl User {
             keep: !self.topics.is_empty() || !metas.is_empty(),
             entry: UserPresence { chosen: self.chosen, metas },
             known: self.known,
+            again: std::mem::take(&mut self.retell),
+            epoch: self.epoch,
             joining: std::mem::take(&mut self.joining),
             choosing: std::mem::take(&mut self.choosing),
+        }
+    }
+
+    /// Tells what is untold: changes first, for they are told to those who wait for them.
+    pub(super) fn start_telling(&mut self, shared: &Arc<Shared>, user: &UserId) -> BoxFuture<'static, Told> {
+        self.telling = true;
+        let (shared, user) = (Arc::clone(shared), user.clone());
+        match self.untold_choice.filter(|_| self.told == self.changes) {
+            Some(chosen) => Box::pin(tell_choice(shared, user, chosen)),
+            None => Box::pin(tell(shared, user, self.changes, self.mark.clone())),
         }
     }
 

@@ -152,6 +152,12 @@ impl Drop for Guard {
 }
 
 impl Subscription {
+    /// What comes out of a channel: for a bus that stands before another one.
+    #[must_use]
+    pub fn of(receiver: mpsc::Receiver<Delivery>) -> Self {
+        Self(Source::Memory { receiver, _guard: Guard(None) })
+    }
+
     pub(crate) fn memory(receiver: mpsc::Receiver<Delivery>, guard: Guard) -> Self {
         Self(Source::Memory { receiver, _guard: guard })
     }

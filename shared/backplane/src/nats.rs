@@ -6,7 +6,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use async_nats::{Client, ConnectOptions, ServerAddr, jetstream};
+use async_nats::{Client, ConnectOptions, jetstream};
 use async_trait::async_trait;
 use bytes::Bytes;
 use simurgh_env::Env;
@@ -30,6 +30,7 @@ mod error;
 mod keys;
 mod pages;
 mod requests;
+mod settings;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -63,11 +64,11 @@ pub enum ConnectError {
     /// A URL cannot be read.
     #[error("the NATS URL cannot be read")]
     Url(#[source] io::Error),
-    /// The credentials file cannot be read.
-    #[error("the NATS credentials file cannot be read")]
+    /// The credentials file cannot be read, or holds no credentials.
+    #[error("the NATS credentials file cannot be used")]
     Credentials(#[source] io::Error),
-    /// The file of trusted certificates cannot be read.
-    #[error("the file of NATS' trusted certificates cannot be read")]
+    /// The file of trusted certificates cannot be read, or holds none.
+    #[error("the file of NATS' trusted certificates cannot be used")]
     Certificates(#[source] io::Error),
     /// async-nats gave up.
     #[error("NATS cannot be used")]
@@ -94,16 +95,11 @@ impl NatsBus {
     /// Begins to connect, and returns at once. While no server answers, [`Bus::connected`] is false, calls fail, one
     /// line in the log says so, and attempts go on for ever. [`Notice::Reconnected`] is for later connections only.
     pub async fn connect(config: NatsConfig, env: Env) -> Result<Self, ConnectError> {
-        let servers: Vec<ServerAddr> = config
-            .url
-            .split(',')
-            .map(|url| url.trim().parse())
-            .collect::<Result<_, _>>()
-            .map_err(ConnectError::Url)?;
+        let servers = config.servers()?;
         let named: Vec<String> =
             servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
         let status = Arc::new(Status::new(named.join(",")));
-        let options = options(&config, &status, env.clone()).await?;
+        let options = options(&config, &status, env.clone())?;
         let client = options.connect(servers).await.map_err(ConnectError::Client)?;
         let requests = Requests::new(client.clone(), &env).await.map_err(ConnectError::Bus)?;
         let mut jetstream = jetstream::new(client.clone());
@@ -144,11 +140,7 @@ impl NatsBus {
     }
 }
 
-async fn options(
-    config: &NatsConfig,
-    status: &Arc<Status>,
-    env: Env,
-) -> Result<ConnectOptions, ConnectError> {
+fn options(config: &NatsConfig, status: &Arc<Status>, env: Env) -> Result<ConnectOptions, ConnectError> {
     let events = Arc::clone(status);
     let mut options = ConnectOptions::new()
         .name(&config.name)
@@ -160,12 +152,12 @@ async fn options(
             events.on_event(&event);
             std::future::ready(())
         });
-    if let Some(creds) = &config.creds {
-        options = options.credentials_file(creds).await.map_err(ConnectError::Credentials)?;
+    if let Some(credentials) = config.credentials()? {
+        options = options.credentials(&credentials).map_err(ConnectError::Credentials)?;
     }
     if let Some(ca) = &config.ca {
         // async-nats reads it at each connection only, and would try for ever.
-        std::fs::File::open(ca).map_err(ConnectError::Certificates)?;
+        config.authorities()?;
         options = options.add_root_certificates(ca.clone()).require_tls(true);
     }
     Ok(options)

@@ -145,6 +145,12 @@ impl Subjects {
         Subject(format!("{}.gate.{}", self.namespace, encode(id)).into())
     }
 
+    /// What is asked of the process that holds a long-poll session.
+    #[must_use]
+    pub fn long_polls(&self, process: &str) -> Subject {
+        Subject(format!("{}.poll.{}", self.namespace, encode(process)).into())
+    }
+
     /// What concerns all gateways.
     #[must_use]
     pub fn all_gateways(&self) -> Subject {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rand::{Rng, SeedableRng, rngs::SmallRng};
+use rand::{Rng, SeedableRng, TryRngCore as _, rngs::OsRng, rngs::SmallRng};
 use simurgh_protocol::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -89,6 +89,18 @@ impl Env {
         self.rng().random()
     }
 
+    /// Bits that nobody can guess: the operating system's, or the seed's where time is simulated. `None` where the
+    /// operating system has none.
+    #[must_use]
+    pub fn secret(&self) -> Option<[u8; 16]> {
+        let mut bytes = [0; 16];
+        match &self.0.clock {
+            Clock::System => OsRng.try_fill_bytes(&mut bytes).ok()?,
+            Clock::Simulated { .. } => self.rng().fill(&mut bytes),
+        }
+        Some(bytes)
+    }
+
     /// A duration drawn evenly from zero up to, not including, `below`.
     #[must_use]
     pub fn jitter(&self, below: Duration) -> Duration {
@@ -130,10 +142,17 @@ mod tests {
         let (a, b) = (Env::seeded(7), Env::seeded(7));
         assert_eq!(a.uuid(), b.uuid());
         assert_eq!(a.short_id(), b.short_id());
+        assert_eq!(a.secret(), b.secret());
         assert_eq!(a.fork().random_u64(), b.fork().random_u64());
         let before = a.now();
         tokio::time::sleep(Duration::from_secs(90)).await;
         assert_eq!(a.now().as_millis() - before.as_millis(), 90_000);
+    }
+
+    #[test]
+    fn no_two_secrets_are_alike() {
+        let env = Env::system();
+        assert_ne!(env.secret().unwrap(), env.secret().unwrap());
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 mod answer;
 mod command;
 mod event;
+mod longpoll;
 mod presence;
 
 pub use answer::{
@@ -15,7 +16,10 @@ pub use answer::{
 };
 pub use command::{Call, Command, CreatePolicy, HistoryPage, Principal};
 pub use event::{ConversationEnvelope, ConversationEvent, GatewayEnvelope, WorkerAlive};
-pub use presence::{ChosenStatus, ConversationPresence, PresenceChange, PresenceMeta, UserPresence};
+pub use longpoll::{LongPollAnswer, LongPollCall, decode_with, encode_with};
+pub use presence::{
+    ChosenStatus, ConversationPresence, EntryMark, PresenceChange, PresenceMeta, Seen, UserPresence,
+};
 
 /// The version that this build writes and reads.
 pub const VERSION: u8 = 1;

@@ -1,4 +1,4 @@
-//! Frames of Phoenix Channels and their two text serializers.
+//! Frames of Phoenix Channels: their two text serializers, and [`binary`] frames.
 //!
 //! `vsn` 2.0.0: `[join_ref, ref, topic, event, payload]`. `vsn` 1.0.0: `{"topic", "event", "payload", "ref"}`.
 //! Payloads stay raw JSON. What the server writes is compact, and its payload is always an object.
@@ -7,12 +7,17 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
+    Deserialize, Deserializer,
     de::{self, IgnoredAny, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
 use crate::{Refusal, event::phx};
+
+pub mod binary;
+mod words;
+
+pub use words::{Name, Raw, Ref};
 
 /// The version of the serializer that a client asked for by `vsn`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,156 +44,16 @@ impl Vsn {
     }
 }
 
-/// A piece of JSON that is passed on as it came.
-#[derive(Clone, Debug)]
-pub struct Raw(Box<RawValue>);
-
-impl Raw {
-    /// The JSON of a value. What cannot be written as JSON (there is nothing such in this workspace) becomes `{}`.
-    #[must_use]
-    pub fn of<T: Serialize + ?Sized>(value: &T) -> Self {
-        serde_json::value::to_raw_value(value).map_or_else(|_| Self::empty(), Self)
-    }
-
-    /// `{}`.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self(RawValue::from_string("{}".to_owned()).unwrap_or_default())
-    }
-
-    /// # Errors
-    /// Where `json` is not one JSON value.
-    pub fn from_string(json: String) -> Result<Self, serde_json::Error> {
-        RawValue::from_string(json).map(Self)
-    }
-
-    /// The JSON text.
-    #[must_use]
-    pub fn get(&self) -> &str {
-        self.0.get()
-    }
-
-    /// Whether it is an object.
-    #[must_use]
-    pub fn is_object(&self) -> bool {
-        self.get().starts_with('{')
-    }
-
-    /// Reads it as a value of some type.
-    ///
-    /// # Errors
-    /// Where it has another shape.
-    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(self.get())
-    }
-}
-
-impl PartialEq for Raw {
-    fn eq(&self, other: &Self) -> bool {
-        self.get() == other.get()
-    }
-}
-
-impl Serialize for Raw {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::<RawValue>::deserialize(deserializer).map(Self)
-    }
-}
-
-/// A `ref` or `join_ref`: any JSON value, echoed with its type; `null` when absent.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ref(Box<str>);
-
-impl Ref {
-    /// The absent ref.
-    #[must_use]
-    pub fn null() -> Self {
-        Self("null".into())
-    }
-
-    /// A textual ref, as clients make them.
-    #[must_use]
-    pub fn text(text: &str) -> Self {
-        Self(Raw::of(text).get().into())
-    }
-
-    /// Whether it is absent.
-    #[must_use]
-    pub fn is_null(&self) -> bool {
-        &*self.0 == "null"
-    }
-
-    /// Its JSON.
-    #[must_use]
-    pub fn json(&self) -> &str {
-        &self.0
-    }
-
-    fn from_raw(raw: &RawValue) -> Result<Self, serde_json::Error> {
-        compact(raw).map(|json| Self(json.into()))
-    }
-}
-
-/// A topic or an event as it came: usually text; anything else only matches nothing and is echoed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Name {
-    /// Text.
-    Text(String),
-    /// The JSON of something that is not text.
-    Other(String),
-}
-
-impl Name {
-    /// The name where it is text.
-    #[must_use]
-    pub fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Other(_) => None,
-        }
-    }
-
-    fn from_raw(raw: &RawValue) -> Result<Self, serde_json::Error> {
-        if raw.get().starts_with('"') {
-            serde_json::from_str(raw.get()).map(Self::Text)
-        } else {
-            compact(raw).map(Self::Other)
-        }
-    }
-
-    fn write(&self, out: &mut String) {
-        match self {
-            Self::Text(text) => write_text(out, text),
-            Self::Other(json) => out.push_str(json),
-        }
-    }
-}
-
-impl From<&str> for Name {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-/// Scalars as they stand; arrays and objects through a value, so that no white space survives.
-fn compact(raw: &RawValue) -> Result<String, serde_json::Error> {
-    if raw.get().starts_with(['[', '{']) {
-        serde_json::from_str::<serde_json::Value>(raw.get()).map(|value| value.to_string())
-    } else {
-        Ok(raw.get().to_owned())
-    }
-}
-
-/// Why a text is not a frame. The socket is closed with 1007.
+/// Why something is not a frame. The socket is closed with 1007.
 #[derive(Debug, thiserror::Error)]
-#[error("not a message of the protocol")]
-pub struct InvalidFrame(#[from] serde_json::Error);
+pub enum InvalidFrame {
+    /// A text that is not JSON of the serializer's shape.
+    #[error("not a message of the protocol: {0}")]
+    Text(#[from] serde_json::Error),
+    /// Bytes that are not a client's binary push, or that come from a client whose serializer has none.
+    #[error("not a binary message of the protocol")]
+    Binary,
+}
 
 /// One frame, from either side.
 #[derive(Clone, Debug, PartialEq)]
@@ -214,26 +79,54 @@ impl Frame {
     pub fn decode(vsn: Vsn, text: &str) -> Result<Self, InvalidFrame> {
         match vsn {
             Vsn::V1 => {
+                // serde would take an array of the values for the object.
+                if !text.trim_ascii_start().starts_with('{') {
+                    return Err(InvalidFrame::Text(de::Error::custom("not an object")));
+                }
                 let object: V1<'_> = serde_json::from_str(text)?;
                 Ok(Self {
                     join_ref: Ref::null(),
-                    reference: Ref::from_raw(object.reference)?,
+                    reference: Ref::from_raw(object.reference),
                     topic: Name::from_raw(object.topic)?,
                     event: Name::from_raw(object.event)?,
-                    payload: Raw(object.payload.to_owned()),
+                    payload: Raw::copied(object.payload),
                 })
             }
             Vsn::V2 => {
                 let V2([join_ref, reference, topic, event, payload]) = serde_json::from_str(text)?;
                 Ok(Self {
-                    join_ref: Ref::from_raw(join_ref)?,
-                    reference: Ref::from_raw(reference)?,
+                    join_ref: Ref::from_raw(join_ref),
+                    reference: Ref::from_raw(reference),
                     topic: Name::from_raw(topic)?,
                     event: Name::from_raw(event)?,
-                    payload: Raw(payload.to_owned()),
+                    payload: Raw::copied(payload),
                 })
             }
         }
+    }
+
+    /// Reads a binary frame, whose refs are text and never null. A payload that is not JSON becomes `null`, which is no
+    /// object, and so is refused wherever a payload counts.
+    ///
+    /// # Errors
+    /// [`InvalidFrame`] where it is not a client's push, and always in `vsn` 1, which has no binary frames.
+    pub fn decode_binary(vsn: Vsn, bytes: &[u8]) -> Result<Self, InvalidFrame> {
+        let push = match vsn {
+            Vsn::V1 => None,
+            Vsn::V2 => binary::ClientPush::decode(bytes),
+        }
+        .ok_or(InvalidFrame::Binary)?;
+        let payload = std::str::from_utf8(push.payload)
+            .ok()
+            .and_then(|text| Raw::from_string(text.to_owned()).ok())
+            .unwrap_or_else(Raw::null);
+        Ok(Self {
+            join_ref: Ref::text(push.join_ref),
+            reference: Ref::text(push.reference),
+            topic: push.topic.into(),
+            event: push.event.into(),
+            payload,
+        })
     }
 
     /// Writes a text frame.
@@ -315,10 +208,6 @@ fn write(vsn: Vsn, join_ref: &Ref, reference: &Ref, topic: &Name, event: &Name, 
         }
     }
     out.into()
-}
-
-fn write_text(out: &mut String, text: &str) {
-    out.push_str(Raw::of(text).get());
 }
 
 #[derive(Deserialize)]

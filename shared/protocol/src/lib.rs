@@ -7,6 +7,7 @@ pub mod event;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod longpoll;
 pub mod reason;
 pub mod record;
 pub mod time;

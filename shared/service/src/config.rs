@@ -191,6 +191,22 @@ mod tests {
     }
 
     #[test]
+    fn a_backplane_that_cannot_be_used_is_a_bad_setting() {
+        for (args, setting) in [
+            (["--nats-url", "nats://me:hunter2@127.0.0.1:notaport"], "SIMURGH_NATS_URL"),
+            (["--nats-url", "nats://127.0.0.1:4222,nats://127.0.0.1:99999"], "SIMURGH_NATS_URL"),
+            (["--nats-creds", "/does/not/exist"], "SIMURGH_NATS_CREDS"),
+            (["--nats-creds", file!()], "SIMURGH_NATS_CREDS"),
+            (["--nats-ca", "/"], "SIMURGH_NATS_CA"),
+            (["--nats-ca", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")], "SIMURGH_NATS_CA"),
+        ] {
+            let line = bad(&args);
+            assert!(line.starts_with(&format!("program: {setting}: ")) && !line.contains('\n'), "{line}");
+            assert!(!line.contains("hunter2"), "{line}");
+        }
+    }
+
+    #[test]
     fn help_is_told_and_hides_nothing_but_secrets() {
         let Err(Stop::Told(help)) = parsed(&["--help"]) else { panic!("no help") };
         assert!(help.starts_with("What the program does"), "{help}");

@@ -53,57 +53,36 @@ async fn oneself_is_no_contact_and_there_is_a_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_added_sees_the_status_and_who_is_removed_forgets_it() {
+async fn who_is_added_or_removed_has_its_gateways_look_whom_it_sees() {
     let mut world = World::new().await;
     world.connect("alice", &["ref-a"], Some(Status::Busy)).await;
     world.connect("bob", &["ref-b"], None).await;
-    world.contact("alice", "bob", true).await.unwrap();
-    let heard = world.heard();
-    let events: Vec<&str> = heard.iter().map(|heard| heard.event.as_str()).collect();
-    assert_eq!(events, ["user_presence_changed", "presence_diff"]);
-    assert!(heard.iter().all(|heard| heard.users == ["bob"]), "it never shows the other");
-    assert_eq!(heard[0].payload["status"], "busy");
-    assert_eq!(heard[1].payload["joins"]["alice"]["metas"][0]["phx_ref"], "ref-a");
-
-    world.contact("alice", "bob", true).await.unwrap();
-    assert_eq!(world.heard(), heard, "an attempt before may have died before it told");
-
-    let request = world.worker.env.uuid();
-    let forget = Call::SetContact { user: None, contact: user("bob"), present: false };
-    world.attempt("alice", request, forget.clone()).await.unwrap();
-    let heard = world.heard();
-    assert_eq!(heard.len(), 1);
-    assert_eq!((heard[0].event.as_str(), &heard[0].users[..]), ("presence_diff", &["bob".to_owned()][..]));
-    assert_eq!(heard[0].payload["leaves"]["alice"]["metas"][0]["phx_ref"], "ref-a");
-    world.attempt("alice", request, forget).await.unwrap();
-    assert_eq!(world.heard(), heard);
-    world.contact("alice", "bob", false).await.unwrap();
-    assert_eq!(world.heard(), [], "who may not see a user is not told that it is there");
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_never_saw_a_user_learns_nothing_when_it_is_removed() {
-    let mut world = World::new().await;
-    world.connect("alice", &["ref-a"], None).await;
-    world.connect("bob", &["ref-b"], None).await;
-    let (request, forget) =
-        (world.worker.env.uuid(), Call::SetContact { user: None, contact: user("bob"), present: false });
-    for _ in 0..2 {
-        world.attempt("alice", request, forget.clone()).await.unwrap();
+    let now = world.worker.env.now();
+    for present in [true, true, false, false] {
+        world.contact("alice", "bob", present).await.unwrap();
+        let heard = world.heard();
+        // Also where nothing changed: an attempt before may have died before it told.
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        assert_eq!((heard[0].event.as_str(), &heard[0].users[..]), ("visibility", &["bob".to_owned()][..]));
+        assert_eq!(heard[0].payload, json!({"user_id": "alice", "status": "busy", "last_seen": now}));
+        let sees = if present { json!(["alice"]) } else { json!([]) };
+        assert_eq!(world.call("bob", Call::Visible).await.unwrap().1, sees);
+        assert_eq!(
+            world.call("alice", Call::Visible).await.unwrap().1,
+            json!([]),
+            "it never shows the other"
+        );
     }
-    assert_eq!(world.heard(), []);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_shares_a_direct_conversation_goes_on_seeing() {
     let mut world = World::new().await;
-    world.connect("alice", &["ref-a"], None).await;
-    world.connect("bob", &["ref-b"], None).await;
     world.create("alice", "direct", &["bob"]).await;
     world.contact("alice", "bob", true).await.unwrap();
-    world.heard();
     world.contact("alice", "bob", false).await.unwrap();
-    assert_eq!(world.heard(), []);
+    assert_eq!(world.call("bob", Call::Visible).await.unwrap().1, json!(["alice"]));
+    world.heard();
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use crate::{
 impl Worker {
     /// The contacts of a user, sorted.
     pub(crate) async fn contacts(&self, request: &Request, user: &UserId) -> Result<Vec<UserId>, Refusal> {
-        live(&self.load_range(request, keys::contacts(user)).await?)
+        live(&self.load_whole(request, keys::contacts(user)).await?)
     }
 
     /// Whose contact a user is, sorted.
@@ -39,7 +39,7 @@ impl Worker {
     /// Who sees the status of `user`, sorted.
     pub(crate) async fn audience(&self, request: &Request, user: &UserId) -> Result<Vec<UserId>, Refusal> {
         let mut audience: BTreeSet<UserId> = self.contacts(request, user).await?.into_iter().collect();
-        for item in &self.load_range(request, keys::memberships(user)).await? {
+        for item in &self.load_whole(request, keys::memberships(user)).await? {
             audience.extend(peer(document::read(item)?));
         }
         Ok(audience.into_iter().collect())

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future::join, stream};
 use simurgh_protocol::{
     Raw, Refusal, UserId,
     envelope::{CreatePolicy, Principal, Success},
@@ -54,12 +54,19 @@ impl Worker {
             let meta = self.reserve(request, &mut draft).await?;
             self.fill(request, &draft, &meta).await?;
             if self.complete(request, &draft).await? {
-                self.tell_created(request, &draft, &meta).await;
+                self.tell_created(&draft, &meta).await;
+                self.show_pair(request, &draft).await;
                 return self.created(request, &draft, 201).await;
             }
         }
-        let status = if draft.named { 200 } else { 201 };
-        self.created(request, &draft, status).await
+        let roster = self.roster(request, &draft.id).await?;
+        let by_this = roster.is_some_and(|roster| roster.completed_by == Some(request.id));
+        if by_this {
+            // Another attempt of this request created it, and may have died before it told so. Users are told at most once
+            // that it is there; whom they see is a state, which is told as often as need be.
+            self.show_pair(request, &draft).await;
+        }
+        self.created(request, &draft, if by_this { 201 } else { 200 }).await
     }
 
     /// Only what is new needs consent: a conversation that is there is found again whoever is whose contact now.
@@ -80,7 +87,6 @@ impl Worker {
         let Some((one, other)) = draft.pair() else { return Ok(false) };
         let pair: Option<Stored<DirectDocument>> = self.load(request, &keys::direct(one, other)).await?;
         let Some(Stored { document, .. }) = pair else { return Ok(false) };
-        draft.named = draft.named || draft.id != document.conversation_id;
         draft.id = document.conversation_id;
         Ok(true)
     }
@@ -116,7 +122,7 @@ impl Worker {
     /// Step 2. A large group may take several attempts: each goes on with whoever is left.
     async fn fill(&self, request: &Request, draft: &Draft, meta: &MetaDocument) -> Result<(), Refusal> {
         // A member's document is written after its membership, so where it is there, both are, or were until it left.
-        let there = self.load_range(request, keys::all_members(&draft.id)).await?;
+        let there = self.load_whole(request, keys::all_members(&draft.id)).await?;
         let there: BTreeSet<&str> = there.iter().filter_map(|item| keys::named(&item.key)).collect();
         let left = draft.members.iter().filter(|member| !there.contains(member.as_str()));
         let left: Vec<_> = left.map(|member| self.fill_one(request, draft, meta, member)).collect();
@@ -138,14 +144,26 @@ impl Worker {
 
     /// Step 3. Whether it was this attempt that took it.
     async fn complete(&self, request: &Request, draft: &Draft) -> Result<bool, Refusal> {
-        let members =
-            MembersDocument { count: draft.members.len(), kind: draft.kind, changed_at: self.env.now() };
-        let write = document::write(keys::members(&draft.id), &members, Expect::Absent);
-        self.commit(request, vec![write]).await
+        let members = MembersDocument {
+            count: draft.members.len(),
+            kind: draft.kind,
+            changed_at: self.env.now(),
+            completed_by: Some(request.id),
+        };
+        let key = keys::members(&draft.id);
+        let write = document::write(key.clone(), &members, Expect::Absent);
+        match self.commit(request, vec![write]).await {
+            // Where only the answer was lost, nobody else will tell of it.
+            Err(refusal) => match self.load::<MembersDocument>(request, &key).await? {
+                Some(stored) if stored.document == members => Ok(true),
+                _ => Err(refusal),
+            },
+            completed => completed,
+        }
     }
 
-    /// The members learn of it; the two of a direct conversation see each other's status from now on.
-    async fn tell_created(&self, request: &Request, draft: &Draft, meta: &MetaDocument) {
+    /// The members learn of it.
+    async fn tell_created(&self, draft: &Draft, meta: &MetaDocument) {
         let updated = ConversationUpdated {
             conversation_id: draft.id.clone(),
             change: Change::Created,
@@ -154,9 +172,12 @@ impl Worker {
             updated_at: meta.updated_at,
         };
         self.tell_updated(&draft.members, &updated).await;
+    }
+
+    /// The two of a direct conversation see each other's status from now on.
+    async fn show_pair(&self, request: &Request, draft: &Draft) {
         if let Some((one, other)) = draft.pair() {
-            self.show_status(request, one, other).await;
-            self.show_status(request, other, one).await;
+            join(self.tell_visibility(request, one, other), self.tell_visibility(request, other, one)).await;
         }
     }
 

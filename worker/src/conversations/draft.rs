@@ -16,11 +16,9 @@ use crate::{Limits, Request, validate};
 /// A conversation to be.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Draft {
-    /// Its id.
+    /// Its id: the caller's, or that of the pair's conversation, or else the request's own, which is the same at each
+    /// attempt and nobody else's.
     pub(super) id: ConversationId,
-    /// Whether the caller gave the id, or the existing conversation of the pair did. Otherwise it is the request's own,
-    /// the same at each attempt and nobody else's.
-    pub(super) named: bool,
     pub(super) kind: ConversationType,
     pub(super) metadata: Raw,
     pub(super) created_by: Option<UserId>,
@@ -65,13 +63,12 @@ pub(super) fn read(request: &Request, body: &Raw, limits: &Limits) -> Result<Dra
     if created_by.is_some() && body.id.as_ref().is_some_and(|id| !id.is_uuid()) {
         return Err(Refusal::invalid("id", "must be a UUID"));
     }
-    let named = body.id.is_some();
     let id = match body.id {
         Some(id) => id,
         None => ConversationId::new(&request.id.to_string())
             .map_err(|_| Refusal::unavailable("the request has no id"))?,
     };
-    Ok(Draft { id, named, kind: body.kind, metadata, created_by, members })
+    Ok(Draft { id, kind: body.kind, metadata, created_by, members })
 }
 
 impl Draft {
@@ -184,7 +181,7 @@ mod tests {
         assert_eq!(draft.members, users(&["alice", "bob"]));
         assert_eq!(draft.others(), users(&["bob"]));
         assert_eq!(draft.created_by, Some(user("alice")));
-        assert_eq!((draft.id.as_str(), draft.named), ("00000000-0000-0000-0000-000000000007", false));
+        assert_eq!(draft.id.as_str(), "00000000-0000-0000-0000-000000000007");
         let service = drafted(&request(Principal::Service), json!({"type": "group", "member_ids": ["bob"]}));
         assert_eq!(service.unwrap().members, users(&["bob"]));
     }
@@ -216,7 +213,7 @@ mod tests {
     fn a_user_names_a_uuid_and_a_service_any_id() {
         let body = |id: &str| json!({"id": id, "type": "group", "member_ids": ["bob"]});
         assert_eq!(field(drafted(&alice(), body("room-1"))), "id");
-        assert!(drafted(&alice(), body("6f9619ff-8b86-d011-b42d-00c04fc964ff")).unwrap().named);
+        assert!(drafted(&alice(), body("6f9619ff-8b86-d011-b42d-00c04fc964ff")).is_ok());
         assert_eq!(drafted(&request(Principal::Service), body("room-1")).unwrap().id.as_str(), "room-1");
         assert_eq!(field(drafted(&request(Principal::Service), body("a/b"))), "id");
     }

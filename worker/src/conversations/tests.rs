@@ -139,6 +139,68 @@ async fn a_repeat_writes_only_the_members_that_are_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_creation_whose_answer_was_lost_is_told_once() {
+    use crate::{faults::Fault, rig::Rig};
+    for fault in [Fault::Repeated, Fault::AnswerLost] {
+        let mut rig = Rig::new(1, std::time::Duration::ZERO, 1).await;
+        rig.store.plan_at("c#big", "members", fault);
+        let big = || create(json!({"id": "big", "type": "group", "member_ids": ["alice", "bob"]}));
+        assert_eq!(rig.call(0, "service", big()).await.unwrap().0, 201, "{fault:?}");
+        let heard = rig.heard();
+        assert!(matches!(&heard[..], [(_, _, told)] if told["change"] == "created"), "{fault:?}: {heard:?}");
+        assert_eq!(rig.call(0, "service", big()).await.unwrap().0, 200);
+        assert!(rig.heard().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_attempt_created_what_the_first_one_stored() {
+    use crate::rig::Rig;
+    let mut rig = Rig::new(2, std::time::Duration::ZERO, 1).await;
+    let body = json!({"id": UUID, "type": "direct", "member_ids": ["bob"]});
+    let (request, again) = (rig.env.uuid(), rig.env.uuid());
+    let mut statuses = Vec::new();
+    for (worker, request) in [(0, request), (1, request), (1, again)] {
+        let (status, conversation) =
+            rig.attempt(worker, "alice", request, create(body.clone())).await.unwrap();
+        assert_eq!(conversation["id"], UUID);
+        let events = rig.heard().into_iter().map(|(_, event, _)| event);
+        let created = events.filter(|event| event == "conversation_updated").count();
+        statuses.push((status, created));
+    }
+    assert_eq!(statuses, [(201, 1), (201, 0), (200, 0)], "users are told at most once");
+    let request = rig.env.uuid();
+    let group = || create(json!({"id": "h", "type": "group", "member_ids": ["bob"]}));
+    assert_eq!(rig.attempt(0, "service", request, group()).await.unwrap().0, 201);
+    rig.call(0, "service", add(&id("h"), "carol")).await.unwrap();
+    assert_eq!(rig.attempt(1, "service", request, group()).await.unwrap().0, 201, "whoever came since");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_needs_consent_once() {
+    let world = World::new().await;
+    let direct = |other: &str| {
+        let body = Raw::of(&json!({"type": "direct", "member_ids": [other]}));
+        Call::CreateConversation { policy: CreatePolicy::Contacts, body }
+    };
+    assert_eq!(reason(world.call("alice", direct("bob")).await), "forbidden");
+    world.contact("alice", "bob", true).await.unwrap();
+    assert_eq!(
+        reason(world.call("alice", direct("bob")).await),
+        "forbidden",
+        "it is bob's consent that counts"
+    );
+    world.contact("bob", "alice", true).await.unwrap();
+    let (status, first) = world.call("alice", direct("bob")).await.unwrap();
+    assert_eq!(status, 201);
+    world.contact("bob", "alice", false).await.unwrap();
+    let (status, again) = world.call("alice", direct("bob")).await.unwrap();
+    assert_eq!((status, &again["id"]), (200, &first["id"]), "what is there is found again");
+    let (status, again) = world.call("bob", direct("alice")).await.unwrap();
+    assert_eq!((status, &again["id"]), (200, &first["id"]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempts_of_one_request_create_one_conversation() {
     use simurgh_protocol::envelope::{Answer, Command, Principal};
     let world = World::new().await;

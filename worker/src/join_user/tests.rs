@@ -13,10 +13,11 @@ fn what_is_read_is_not_named() {
         id: simurgh_protocol::ConversationId::new("c").unwrap(),
         at: Timestamp::default(),
         last_seq: 5,
+        sender: Some(user("bob")),
     };
-    assert_eq!(unread(&active, 5), None);
-    assert_eq!(unread(&active, 6), None);
-    assert_eq!(unread(&active, 2).map(|unread| unread.unread_count), Some(3));
+    let count = |who: &str, position| unread(&user(who), &active, position).map(|unread| unread.unread_count);
+    assert_eq!((count("alice", 5), count("alice", 6), count("alice", 2)), (None, None, Some(3)));
+    assert_eq!(count("bob", 2), None, "what one sent oneself is read, wherever the position lags");
 }
 
 #[test]

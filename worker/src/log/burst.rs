@@ -1,4 +1,7 @@
-//! What follows a second after a burst: one head item, and the read positions of those who sent.
+//! What follows a second after a burst: the read positions of those who sent, and one head item.
+//!
+//! The head is stored after the positions. So where a worker died before either, the head lags, and whoever finds that
+//! moves the positions of all who sent what lies behind it.
 //!
 //! Lists and unread counts live from these, and may lag two seconds (contract section 4). Nothing else does: what is
 //! lost here is found again from the log.
@@ -9,13 +12,16 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future, stream};
 use simurgh_protocol::{
     ConversationId, Refusal, UserId,
     envelope::{ConversationEvent, Head},
 };
 
-use super::{head::HeadDocument, read::Tail};
+use super::{
+    head::HeadDocument,
+    read::{Room, Tail},
+};
 use crate::{
     Request, Worker,
     document::{self, ATTEMPTS},
@@ -31,6 +37,8 @@ const WITHIN: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 8;
 /// How often one burst is tried, at most. What is left then is found again from the log.
 const TRIES: u32 = 10;
+/// How far behind a log's tail the senders are looked for whose positions nobody moved.
+const LOST: Room = Room { count: 200, bytes: 1024 * 1024 };
 /// The wait doubles with each try so often.
 const DOUBLINGS: u32 = 5;
 
@@ -41,8 +49,10 @@ pub(crate) struct Burst {
     pub(crate) members_version: u64,
     /// The last message stored.
     pub(crate) tail: Option<Tail>,
-    /// Whether the log's tail must be read: somebody else stored the last message and may not have come to this.
+    /// Whether the logs' ends must be read: somebody else stored the last message, or nobody knows what was stored.
     pub(crate) look: bool,
+    /// Whether those are lost who were to move the positions of who sent what lies behind the stored head.
+    pub(crate) lost: bool,
     /// The last change stored.
     pub(crate) change_seq: u64,
     /// How far those who sent have read.
@@ -73,6 +83,7 @@ impl Burst {
         self.tries = self.tries.min(other.tries);
         self.members_version = self.members_version.max(other.members_version);
         self.look |= other.look;
+        self.lost |= other.lost;
         self.change_seq = self.change_seq.max(other.change_seq);
         if other.tail.as_ref().map(|tail| tail.seq) > self.tail.as_ref().map(|tail| tail.seq) {
             self.tail = other.tail;
@@ -149,29 +160,37 @@ impl Worker {
     /// the worker drains.
     async fn write_burst(&self, id: &ConversationId, burst: Burst) -> Option<Burst> {
         let request = Request::own(self.env.now(), WITHIN);
-        let (version, tries) = (burst.members_version, burst.tries + 1);
-        let mut left = None;
+        let tries = burst.tries + 1;
+        let again = tries < TRIES && !self.is_draining();
+        let unmoved = self.move_positions(&request, id, &burst.positions).await;
+        if !unmoved.is_empty() {
+            return again.then_some(Burst { positions: unmoved, tries, ..burst });
+        }
         match self.write_head(&request, id, &burst).await {
-            Ok(head) => self.tell_conversation(id, version, ConversationEvent::Head(head)).await,
+            Ok(head) => {
+                self.tell_conversation(id, burst.members_version, ConversationEvent::Head(head)).await;
+                None
+            }
             Err(refusal) => {
                 tracing::debug!(%refusal, "a head was not written");
-                left = Some(burst.head_only());
+                again.then(|| Burst { tries, ..burst.head_only() })
             }
         }
-        let request = &request;
-        let positions = burst.positions.into_iter().map(|(user, seq)| async move {
-            let moved = self.move_position(request, id, &user, seq).await;
-            let refusal = moved.err()?;
+    }
+
+    /// Moves positions, and answers those that could not be.
+    async fn move_positions(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        positions: &BTreeMap<UserId, u64>,
+    ) -> BTreeMap<UserId, u64> {
+        let moves = positions.clone().into_iter().map(|(user, seq)| async move {
+            let refusal = self.move_position(request, id, &user, seq).await.err()?;
             tracing::debug!(%refusal, "a read position was not moved");
             Some((user, seq))
         });
-        for (user, seq) in
-            stream::iter(positions).buffered(AT_ONCE).collect::<Vec<_>>().await.into_iter().flatten()
-        {
-            left.get_or_insert_with(|| Burst::of(version)).reads(&user, seq);
-        }
-        let again = tries < TRIES && !self.is_draining();
-        left.filter(|_| again).map(|left| Burst { tries, ..left })
+        stream::iter(moves).buffered(AT_ONCE).filter_map(future::ready).collect().await
     }
 
     async fn write_head(
@@ -180,14 +199,38 @@ impl Worker {
         id: &ConversationId,
         burst: &Burst,
     ) -> Result<Head, Refusal> {
-        let tail = if burst.look { self.tail(request, id).await? } else { burst.tail.clone() };
-        let document = self.raise_head(request, id, tail.as_ref(), burst.change_seq).await?;
+        let Burst { mut tail, mut change_seq, .. } = burst.clone();
+        if burst.look {
+            let ends = self.ends(request, id).await?;
+            (tail, change_seq) = (ends.tail, ends.change_seq.max(change_seq));
+        }
+        if let Some(tail) = tail.as_ref().filter(|_| burst.lost) {
+            self.move_lost(request, id, tail).await?;
+        }
+        let document = self.raise_head(request, id, tail.as_ref(), change_seq).await?;
         Ok(Head {
             conversation: id.clone(),
             last_seq: document.last_seq,
             change_seq: document.change_seq,
             members_version: burst.members_version,
         })
+    }
+
+    /// Moves the positions of those who sent what lies behind the stored head.
+    async fn move_lost(&self, request: &Request, id: &ConversationId, tail: &Tail) -> Result<(), Refusal> {
+        let stored = self.load::<HeadDocument>(request, &keys::head(id)).await?;
+        let known = stored.map_or(0, |stored| stored.document.last_seq);
+        let behind = usize::try_from(tail.seq.saturating_sub(known)).unwrap_or(usize::MAX);
+        if behind == 0 {
+            return Ok(());
+        }
+        let room = Room { count: LOST.count.min(behind), ..LOST };
+        let mut found = Burst::default();
+        for message in self.messages_before(request, id, tail.seq, room).await? {
+            found.reads(&message.sender_id, message.seq);
+        }
+        let unmoved = self.move_positions(request, id, &found.positions).await;
+        if unmoved.is_empty() { Ok(()) } else { Err(Refusal::unavailable("positions were not moved")) }
     }
 
     /// Raises the stored head to this tail and this change; it never falls.

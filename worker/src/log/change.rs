@@ -74,13 +74,15 @@ impl Worker {
         Ok(page.items.first().and_then(|item| item.key.sk.parse().ok()).unwrap_or(0))
     }
 
-    /// The changes after `after` up to `to`, in order, as many as there is room for.
+    /// The changes after `after` up to `to`, in order, as many as there is room for; up to the first to a message behind
+    /// `seen`, which who reads them does not have yet.
     pub(crate) async fn changes_after(
         &self,
         request: &Request,
         id: &ConversationId,
         after: u64,
         to: u64,
+        seen: u64,
         room: Room,
     ) -> Result<Vec<LoggedChange>, Refusal> {
         if after >= to {
@@ -89,8 +91,12 @@ impl Worker {
         // One page holds more than an envelope takes.
         let page = self.query(request, keys::changes(id, after + 1, to)).await?;
         let changes = page.items.iter().map(numbered).collect::<Result<Vec<_>, _>>()?;
-        let logged = changes.into_iter().map(|(change_seq, ChangeDocument { event, payload, .. })| {
-            LoggedChange { change_seq, event, payload }
+        let known = changes.into_iter().take_while(|(_, change)| change.seq <= seen);
+        let logged = known.map(|(change_seq, ChangeDocument { seq, event, payload })| LoggedChange {
+            change_seq,
+            seq,
+            event,
+            payload,
         });
         Ok(room.fill(logged, read::size))
     }

@@ -24,6 +24,12 @@ pub(crate) const KEPT: Duration = Duration::from_hours(26);
 /// The age at which an unfinished claim is renewed before its message is stored.
 pub(crate) const RENEWED_AFTER: Duration = Duration::from_hours(1);
 
+/// How long a message may still be under way to the store after it was claimed: the longest command, and a call of the
+/// store's that began within it.
+const UNDER_WAY: Duration = Duration::from_secs(12);
+/// How often a message under way is looked for before who asks is sent away.
+const LOOKS: u32 = 4;
+
 /// The document of a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClaimDocument {
@@ -101,11 +107,37 @@ impl Worker {
             Some(seq) => Some(self.message_at(request, id, seq).await?.ok_or_else(lost)?),
             None => self.look(request, id, draft, &mut claim).await?,
         };
-        decide(found.as_ref().map(|message| &message.id), claim.document.hash == draft.hash)?;
+        let same = claim.document.hash == draft.hash;
+        let found = match found {
+            None if !same => self.look_again(request, id, draft, &mut claim).await?,
+            found => found,
+        };
+        decide(found.as_ref().map(|message| &message.id), same)?;
         match found {
             Some(message) => Ok(Claimed::Stored(Box::new(message))),
             None => Ok(Claimed::Open(self.renewed(request, id, draft, claim).await?)),
         }
+    }
+
+    /// Looks for another message of this name that may be on its way into the log right now; only what was never stored
+    /// is answered as such.
+    async fn look_again(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        draft: &Draft,
+        claim: &mut Claim,
+    ) -> Result<Option<StoredMessage>, Refusal> {
+        for look in 1..=LOOKS {
+            if self.env.now().since(claim.document.since) >= UNDER_WAY {
+                return Ok(None);
+            }
+            self.back_off(look).await;
+            if let Some(found) = self.look(request, id, draft, claim).await? {
+                return Ok(Some(found));
+            }
+        }
+        Err(Refusal::unavailable("another message of this client_random is being stored"))
     }
 
     /// Looks for the message behind the hint: through 1 MB of slots, one page of the store. Where there is more, the

@@ -1,22 +1,27 @@
 //! Heads: where logs end. Read from the log where it matters; stored once a second for lists.
 
-use futures_util::{StreamExt, TryStreamExt, future::try_join, stream};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use simurgh_protocol::{
     ConversationId, Refusal, Timestamp, UserId,
     envelope::{Head, Success},
 };
 
-use super::read::Tail;
+use super::{burst::Burst, read::Tail};
 use crate::{
     Request, Worker,
     access::MembersDocument,
     document::{self, CONCURRENCY},
-    store::{Consistency, keys},
+    store::{Consistency, Item, keys},
 };
 
 /// Conversations in one request for heads, at most.
 const HEADS: usize = 100;
+
+/// How far a stored head may lag behind its log (contract section 4).
+pub(crate) const LAG: Duration = Duration::from_secs(2);
 
 /// The document of `head`: where the log stood, about a second ago.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,14 +84,16 @@ impl Ends {
 }
 
 impl Worker {
-    /// Where both logs end now.
+    /// Where both logs end now. The messages are read after the changes: every change up to `change_seq` is one to a
+    /// message up to the tail, so that who goes on from here is told no message without what happened to it.
     pub(crate) async fn ends(&self, request: &Request, id: &ConversationId) -> Result<Ends, Refusal> {
-        let (tail, change_seq) = try_join(self.tail(request, id), self.change_tail(request, id)).await?;
+        let change_seq = self.change_tail(request, id).await?;
+        let tail = self.tail(request, id).await?;
         Ok(Ends { tail, change_seq })
     }
 
-    /// The heads of conversations, from their logs. Conversations that do not exist are left out; stored heads that lag
-    /// are raised.
+    /// The heads of conversations, from their logs. Conversations that do not exist are left out, and those that cannot
+    /// be read now: one of them must not hide the others. Stored heads that lag are raised.
     pub(crate) async fn heads(
         &self,
         request: &Request,
@@ -95,13 +102,17 @@ impl Worker {
         if ids.len() > HEADS {
             return Err(Refusal::invalid("conversations", format!("must be at most {HEADS}")));
         }
-        let heads = ids.into_iter().map(|id| async move { self.head(request, &id).await });
-        let heads: Vec<Option<(Head, Ends)>> =
-            stream::iter(heads).buffered(CONCURRENCY).try_collect().await?;
+        let heads = ids.into_iter().map(|id| async move {
+            self.head(request, &id).await.unwrap_or_else(|refusal| {
+                tracing::debug!(conversation = %id, %refusal, "a head could not be read");
+                None
+            })
+        });
+        let heads: Vec<Option<(Head, Ends)>> = stream::iter(heads).buffered(CONCURRENCY).collect().await;
         let heads: Vec<(Head, Ends)> = heads.into_iter().flatten().collect();
         // Repairs serve lists, which may lag; that they fail is no reason not to answer.
         if let Err(refusal) = self.repair(request, &heads).await {
-            tracing::debug!(%refusal, "stored heads were not repaired");
+            tracing::debug!(%refusal, "stored heads were not looked at");
         }
         let heads: Vec<Head> = heads.into_iter().map(|(head, _)| head).collect();
         Ok(Success::ok(&heads))
@@ -114,21 +125,42 @@ impl Worker {
         Ok(members.map(|members| (ends.head(id, members.version), ends)))
     }
 
+    /// Has those stored heads raised that lag further behind than they may: who was to raise them died, or gave up.
     async fn repair(&self, request: &Request, heads: &[(Head, Ends)]) -> Result<(), Refusal> {
         request.in_time(&self.env)?;
         let wanted: Vec<_> = heads.iter().map(|(head, _)| keys::head(&head.conversation)).collect();
         let mut stored = self.store.get_many(&wanted, Consistency::Strong).await?.into_iter().peekable();
         for ((head, ends), key) in heads.iter().zip(&wanted) {
-            let known = match stored.next_if(|item| item.key == *key) {
-                Some(item) => document::read::<HeadDocument>(&item)?,
-                None => HeadDocument::default(),
-            };
-            if known.last_seq < head.last_seq || known.change_seq < head.change_seq {
-                self.raise_head(request, &head.conversation, ends.tail.as_ref(), ends.change_seq).await?;
+            let known = stored.next_if(|item| item.key == *key);
+            let (last_seq, change_seq) = known.as_ref().map_or((0, 0), ends_of);
+            let lags = change_seq < head.change_seq || self.lags(last_seq, ends.tail.as_ref());
+            if lags {
+                self.note_lost(&head.conversation, head.members_version, ends.tail.clone(), head.change_seq);
             }
         }
         Ok(())
     }
+
+    /// Whether a head that ends at `last_seq` lags further behind this tail than it may.
+    pub(crate) fn lags(&self, last_seq: u64, tail: Option<&Tail>) -> bool {
+        tail.is_some_and(|tail| last_seq < tail.seq && self.env.now().since(tail.sent_at) > LAG)
+    }
+
+    /// Has a head raised that nobody raised, and the positions moved of those who sent what lies behind it.
+    pub(crate) fn note_lost(
+        &self,
+        id: &ConversationId,
+        members_version: u64,
+        tail: Option<Tail>,
+        change_seq: u64,
+    ) {
+        self.note_burst(id, Burst { tail, change_seq, lost: true, ..Burst::of(members_version) });
+    }
+}
+
+/// Where a stored head ends. One that a newer build wrote is left to it.
+fn ends_of(item: &Item) -> (u64, u64) {
+    document::read::<HeadDocument>(item).map_or((u64::MAX, u64::MAX), |head| (head.last_seq, head.change_seq))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(crate) struct Queues<T>(Mutex<BTreeMap<ConversationId, VecDeque<T>>>);
 
 /// What became of something that was to wait.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pushed<T> {
+pub(crate) enum Pushed<T> {
     /// It waits, and the task must be started.
     First,
     /// It waits for the task that runs.
@@ -34,7 +34,7 @@ impl<T> Queues<T> {
     }
 
     /// Adds to what waits, of which there may be `most`.
-    pub(super) fn push(&self, id: &ConversationId, item: T, most: usize) -> Pushed<T> {
+    pub(crate) fn push(&self, id: &ConversationId, item: T, most: usize) -> Pushed<T> {
         let mut queues = self.lock();
         match queues.get_mut(id) {
             Some(queue) if queue.len() >= most => Pushed::Full(item),
@@ -50,14 +50,14 @@ impl<T> Queues<T> {
     }
 
     /// For the task of this conversation.
-    pub(super) fn run<'a>(&'a self, id: &'a ConversationId) -> Running<'a, T> {
+    pub(crate) fn run<'a>(&'a self, id: &'a ConversationId) -> Running<'a, T> {
         Running { queues: self, id, ended: false }
     }
 }
 
 /// A queue in the hands of its task. It is taken off also when the task ends before its time, so that what comes next
 /// starts another.
-pub(super) struct Running<'a, T> {
+pub(crate) struct Running<'a, T> {
     queues: &'a Queues<T>,
     id: &'a ConversationId,
     ended: bool,
@@ -65,7 +65,7 @@ pub(super) struct Running<'a, T> {
 
 impl<T> Running<'_, T> {
     /// What `batch` takes of what waits; `None`, and the queue is gone, where nothing does.
-    pub(super) fn take(&mut self, batch: impl FnOnce(&mut VecDeque<T>) -> Vec<T>) -> Option<Vec<T>> {
+    pub(crate) fn take(&mut self, batch: impl FnOnce(&mut VecDeque<T>) -> Vec<T>) -> Option<Vec<T>> {
         let mut queues = self.queues.lock();
         let taken = queues.get_mut(self.id).map(batch).filter(|taken| !taken.is_empty());
         if taken.is_none() {

@@ -25,13 +25,16 @@ impl Worker {
         let ends = self.ends(request, id).await?;
         let room = Room { count: usize::MAX, bytes: limits::ENVELOPE_BYTES - SLACK - CHANGE_BYTES };
         let messages = self.messages_after(request, id, after_seq, ends.last_seq(), room).await?;
+        // Where messages are left out, so are the changes from the first to one of them on: told a change to a message
+        // that is still to come, a client has nothing to apply it to.
+        let seen = messages.last().map_or(ends.last_seq(), |last| last.seq);
         let messages: Vec<Logged> = messages
             .into_iter()
             .map(|message| Logged { seq: message.seq, payload: Raw::of(&message) })
             .collect();
         // The first message fits always, even where it is larger than its share.
         let room = Room { count: usize::MAX, bytes: left(&messages) };
-        let changes = self.changes_after(request, id, after_change, ends.change_seq, room).await?;
+        let changes = self.changes_after(request, id, after_change, ends.change_seq, seen, room).await?;
         // After the logs: whoever was removed before one of these messages was sent is told of by this version.
         let members = self.load::<MembersDocument>(request, &keys::members(id)).await?;
         let members =

@@ -198,6 +198,7 @@ mod tests {
             version: 1,
             kind: ConversationType::Group,
             changed_at: Timestamp::default(),
+            completed_by: None,
             members: [UserId::new("alice").unwrap()].into(),
         }
     }

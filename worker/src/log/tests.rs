@@ -1,5 +1,6 @@
 mod exactly_once;
 mod late;
+mod lost;
 mod lots;
 mod notices;
 mod reading_back;

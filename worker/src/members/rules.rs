@@ -1,8 +1,15 @@
 //! Who may add and remove whom. Pure. Whoever comes here may enter the conversation: it is a member or a service.
 
+use std::time::Duration;
+
 use simurgh_protocol::{Reason, Refusal, UserId, envelope::Principal, record::ConversationType};
 
 use crate::access::Roster;
+
+/// Tombstones of a user's memberships, or of a group's members, at most.
+pub(super) const GONE: usize = 10_000;
+/// When to try again where there are more: they go after a day.
+const AGAIN: Duration = Duration::from_hours(1);
 
 /// What adding a user comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +67,18 @@ pub(super) fn remove(
     }
 }
 
+/// Whether there is room for one document more of who is not `known` on that side, beside `gone` tombstones.
+///
+/// A tombstone stays for a day, so that a late attempt meets it, and counts where memberships are read. Without a bound,
+/// who adds and removes somebody for hours would make that user's conversations, or a group's members, unreadable.
+pub(crate) fn room_for_tombstone(gone: usize, known: bool) -> Result<(), Refusal> {
+    if known || gone < GONE {
+        return Ok(());
+    }
+    let refusal = Refusal::new(Reason::RateLimitExceeded, "too many came and went lately");
+    Err(refusal.with("retry_after", AGAIN.as_secs()))
+}
+
 /// A user has as many conversations as one may have. It does not say who.
 pub(super) fn too_many_conversations(limit: usize) -> Refusal {
     let message = format!("a user is in at most {limit} conversations, and a member would be in more");
@@ -82,7 +101,7 @@ mod tests {
 
     fn roster(kind: ConversationType) -> Roster {
         let members = ["alice", "bob"].map(user).into_iter().collect();
-        Roster { version: 1, kind, changed_at: Timestamp::default(), members }
+        Roster { version: 1, kind, changed_at: Timestamp::default(), completed_by: None, members }
     }
 
     #[test]

@@ -2,13 +2,16 @@ use std::time::Duration;
 
 use serde_json::json;
 use simurgh_protocol::{
-    ConversationId,
-    envelope::{ConversationEnvelope, ConversationEvent},
+    ConversationId, Raw,
+    envelope::{Call, ConversationEnvelope, ConversationEvent},
 };
 
+use super::rules;
 use crate::{
     Limits,
     fixture::{World, add, create, get, published, reason, remove, user},
+    rig::Rig,
+    store::{Expect, Store, keys},
 };
 
 #[tokio::test(start_paused = true)]
@@ -219,4 +222,80 @@ fn all_sides_agree_whatever_runs_at_once_and_dies_on_the_way() {
             assert_consistent(&world, &id, &NAMES).await;
         });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creator_who_left_removes_nobody() {
+    let world = World::new().await;
+    let id = world.create("alice", "group", &["bob", "carol"]).await;
+    world.call("alice", remove(&id, "alice")).await.unwrap();
+    assert_eq!(reason(world.call("alice", remove(&id, "bob")).await), "not_a_member");
+    assert_eq!(world.call("bob", get(&id)).await.unwrap().1["member_ids"], json!(["bob", "carol"]));
+}
+
+/// Stores tombstones of this many members of a conversation, and of as many memberships of a user's. Each holds `bytes` of
+/// nothing.
+async fn bury(rig: &Rig, id: &ConversationId, who: &str, count: usize, bytes: usize) {
+    let gone = json!({"state": "removed", "type": "group", "joined_at": rig.env.now(), "last_read_seq": 0,
+        "nothing": "x".repeat(bytes)});
+    for n in 0..count {
+        let name = format!("a{n}");
+        for key in [
+            keys::member(id, &user(&name)),
+            keys::membership(&user(who), &ConversationId::new(&name).unwrap()),
+        ] {
+            rig.store.store.put(crate::document::write(key, &gone, Expect::Absent)).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_decided_by_a_part_of_the_members_or_memberships() {
+    let rig = Rig::new(1, Duration::ZERO, 1).await;
+    bury(&rig, &rig.room, "carol", 50, 390_000).await;
+    let fresh = rig.worker();
+    let ask = async |who, call| rig.ask(&fresh, who, rig.env.uuid(), Duration::from_secs(2), call).await;
+    assert_eq!(reason(ask("carol", get(&rig.room)).await), "unavailable", "not: not_a_member");
+    let list = Call::ListConversations { user: None, limit: 50, cursor: None };
+    assert_eq!(reason(ask("carol", list).await), "unavailable", "not: none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_and_goes_for_hours_makes_nothing_unreadable() {
+    let rig = Rig::new(1, Duration::ZERO, 1).await;
+    let other = ConversationId::new("other").unwrap();
+    let body = json!({"id": other, "type": "group", "member_ids": ["dave"]});
+    rig.call(0, "service", create(body)).await.unwrap();
+    bury(&rig, &rig.room, "bob", rules::GONE, 0).await;
+    let call = async |call| rig.call(0, "service", call).await;
+    for refused in [add(&other, "bob"), add(&rig.room, "dave"), remove(&rig.room, "dave")] {
+        let refused = call(refused).await.unwrap_err();
+        assert_eq!(
+            (refused.reason.as_str(), &refused.details["retry_after"]),
+            ("rate_limit_exceeded", &json!(3_600))
+        );
+    }
+    let body = json!({"id": "more", "type": "group", "member_ids": ["bob"]});
+    assert_eq!(reason(call(create(body)).await), "rate_limit_exceeded");
+    for _ in 0..2 {
+        assert_eq!(call(remove(&rig.room, "bob")).await.unwrap().0, 204, "one may always go");
+        assert_eq!(call(add(&rig.room, "bob")).await.unwrap().0, 204, "and come back to where one is known");
+    }
+    assert_eq!(rig.call(0, "bob", get(&rig.room)).await.unwrap().0, 200);
+}
+
+#[test]
+fn as_many_documents_as_there_may_be_are_read() {
+    let longest = user(&"x".repeat(64));
+    let at = simurgh_protocol::Timestamp::default();
+    let state = super::MemberState::Removed;
+    let kind = simurgh_protocol::record::ConversationType::Direct;
+    let membership = super::MembershipDocument { state, kind, joined_at: at, peer: Some(longest.clone()) };
+    let removed_by = Some(uuid::Uuid::max());
+    let member = super::MemberDocument { state, joined_at: at, last_read_seq: u64::MAX, removed_by };
+    // Keys, names of attributes, version and expiry.
+    const REST: usize = 2 * 66 + 32;
+    let bytes = [Raw::of(&membership), Raw::of(&member)].map(|body| body.get().len() + REST);
+    let most = (crate::config::MAX_LISTED as usize + rules::GONE) * bytes.into_iter().max().unwrap();
+    assert!(most < (crate::document::PAGES - 1) * crate::store::PAGE_BYTES, "{most}");
 }

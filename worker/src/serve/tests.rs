@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use simurgh_backplane::{Bucket, Bus};
+use simurgh_backplane::{Bucket, Bus, Entry, Filter, Key};
 use simurgh_protocol::{
     Reason,
     envelope::{Call, Principal, Success},
@@ -98,6 +98,97 @@ async fn a_drain_finishes_what_was_taken_and_takes_no_more() {
     tasks.wait().await;
     assert_eq!(send("too late").await, Err(BusError::NoResponders));
     assert!(rig.item(&crate::store::keys::head(&rig.room)).await.is_some(), "the head is written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_answer_leaves_before_the_worker_does() {
+    let rig = Rig::new(1, Duration::from_millis(50), 1).await;
+    let bus = Arc::new(BufferedBus { bus: Arc::clone(&rig.bus), waiting: std::sync::Mutex::default() });
+    let worker = Worker { bus, ..rig.worker() };
+    let (subject, stop) = (worker.subjects.worker("w1"), CancellationToken::new());
+    let serving = tokio::spawn(serve(worker, "w1".to_owned(), stop.clone()));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let stopping = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stop.cancel();
+        serving.await.unwrap();
+    };
+    let asked = ask(&rig, &subject, command(&rig, Duration::from_secs(5), rig.text("last", "x")));
+    let (answer, ()) = futures_util::future::join(asked, stopping).await;
+    assert!(matches!(answer, Ok(Answer::Ok(_))), "{answer:?}");
+}
+
+/// A bus that sends what is published when it is flushed, as a connection does that is lost with its process.
+struct BufferedBus {
+    bus: Arc<simurgh_backplane::memory::MemoryBus>,
+    waiting: std::sync::Mutex<Vec<(Subject, bytes::Bytes)>>,
+}
+
+#[async_trait::async_trait]
+impl Bus for BufferedBus {
+    async fn publish(&self, subject: &Subject, payload: bytes::Bytes) -> Result<(), BusError> {
+        self.waiting.lock().unwrap().push((subject.clone(), payload));
+        Ok(())
+    }
+
+    async fn flush(&self) -> Result<(), BusError> {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap());
+        for (subject, payload) in waiting {
+            self.bus.publish(&subject, payload).await?;
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self, subject: &Subject, queue: Option<&str>) -> Result<Subscription, BusError> {
+        self.bus.subscribe(subject, queue).await
+    }
+
+    async fn request(
+        &self,
+        to: &Subject,
+        payload: bytes::Bytes,
+        wait: Duration,
+    ) -> Result<bytes::Bytes, BusError> {
+        self.bus.request(to, payload, wait).await
+    }
+
+    async fn get(&self, bucket: Bucket, key: &Key) -> Result<Option<Entry>, BusError> {
+        self.bus.get(bucket, key).await
+    }
+
+    async fn get_many(&self, bucket: Bucket, filters: &[Filter]) -> Result<Vec<Entry>, BusError> {
+        self.bus.get_many(bucket, filters).await
+    }
+
+    async fn put(&self, bucket: Bucket, key: &Key, value: bytes::Bytes) -> Result<u64, BusError> {
+        self.bus.put(bucket, key, value).await
+    }
+
+    async fn update(
+        &self,
+        bucket: Bucket,
+        key: &Key,
+        value: bytes::Bytes,
+        revision: u64,
+    ) -> Result<u64, BusError> {
+        self.bus.update(bucket, key, value, revision).await
+    }
+
+    async fn delete(&self, bucket: Bucket, key: &Key, revision: u64) -> Result<(), BusError> {
+        self.bus.delete(bucket, key, revision).await
+    }
+
+    async fn ensure_buckets(&self) -> Result<(), BusError> {
+        self.bus.ensure_buckets().await
+    }
+
+    fn connected(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.bus.connected()
+    }
+
+    fn notices(&self) -> tokio::sync::broadcast::Receiver<simurgh_backplane::Notice> {
+        self.bus.notices()
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use simurgh_backplane::BusError;
 use simurgh_protocol::{UserId, envelope::ChosenStatus};
+use tokio::sync::SetOnce;
 
 use crate::{
     mailbox::{ChannelId, SocketId},
@@ -51,5 +52,5 @@ pub enum Command {
     },
 }
 
-/// Whether a topic can be joined: none until that is known.
-pub type Ready = Option<Result<(), BusError>>;
+/// Whether a topic can be joined, once that is known. (No `watch`: it wakes who waits in an order that is drawn by lot.)
+pub type Ready = SetOnce<Result<(), BusError>>;

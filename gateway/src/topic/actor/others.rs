@@ -1,16 +1,43 @@
 //! What the other gateways say of presence, and coming back after an outage.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use simurgh_backplane::BusError;
+use simurgh_protocol::envelope::ConversationPresence;
 
-use super::{Actor, BACK, Done, FIRST_LOOK, RETRY};
+use super::{Actor, Done, FIRST_LOOK, RETRY};
 use crate::topic::entry::{self, Entries};
 
 impl Actor {
-    pub(super) fn read_entry(&mut self, gateway: String) {
+    /// Reads a gateway's entry, which is to be of this revision at least.
+    pub(super) fn read_entry(&mut self, gateway: String, revision: u64) {
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
-        self.work.push(Box::pin(async move { Done::Entries(entry::read_one(&shared, &id, &gateway).await) }));
+        self.work.push(Box::pin(async move {
+            let read = entry::read_one(&shared, &id, &gateway).await;
+            Done::Entry(gateway, revision, read)
+        }));
+    }
+
+    pub(super) fn read_entry_of(
+        &mut self,
+        gateway: String,
+        revision: u64,
+        read: Result<Option<ConversationPresence>, BusError>,
+    ) {
+        // A replica of the backplane may lag.
+        let lags = |entry: &ConversationPresence| entry.revision < revision;
+        if read.as_ref().map_or(true, |entry| entry.as_ref().is_some_and(lags)) {
+            self.read_entries_soon(RETRY);
+        }
+        if let Ok(entry) = read {
+            self.read_entries(vec![(gateway, entry)]);
+        }
+    }
+
+    /// All entries are read again within this time, or before.
+    pub(super) fn read_entries_soon(&mut self, within: Duration) {
+        let at = self.shared.env.instant() + within / 2 + self.shared.env.jitter(within / 2);
+        self.read_entries_at = Some(self.read_entries_at.map_or(at, |planned| planned.min(at)));
     }
 
     pub(super) fn read_entries(&mut self, entries: Entries) {
@@ -46,9 +73,8 @@ impl Actor {
         }
         self.saver.save_all(reborn);
         self.look_soon();
-        // The others come back, too, and write their entries again: until then the view stays as it is.
-        let now = self.shared.env.instant();
-        self.read_entries_at = Some(now + BACK + self.shared.env.jitter(FIRST_LOOK));
+        // The others come back, too, and write their entries again; who is awaited stays in the view.
+        self.read_entries_soon(FIRST_LOOK * 3);
     }
 
     pub(super) fn look_soon(&mut self) {
@@ -63,10 +89,13 @@ impl Actor {
         self.work.push(Box::pin(async move { Done::AllEntries(known, entry::read_all(&shared, &id).await) }));
     }
 
-    pub(super) fn read_all_entries(&mut self, known: Vec<(String, u64)>, read: Result<Entries, BusError>) {
-        let Ok(mut entries) = read else {
-            let now = self.shared.env.instant();
-            self.read_entries_at = Some(now + RETRY * 2 + self.shared.env.jitter(RETRY * 4));
+    pub(super) fn read_all_entries(
+        &mut self,
+        known: Vec<(String, u64)>,
+        read: Result<(Entries, bool), BusError>,
+    ) {
+        let Ok((mut entries, doubtful)) = read else {
+            self.read_entries_soon(RETRY * 6);
             return;
         };
         let present: Vec<(String, u64)> =
@@ -74,7 +103,12 @@ impl Actor {
         let missing = known
             .into_iter()
             .filter(|seen| present.contains(seen) && !entries.iter().any(|(gateway, _)| *gateway == seen.0));
-        let missing: Entries = missing.map(|(gateway, _)| (gateway, None)).collect();
+        let (awaited, missing): (Entries, Entries) = missing
+            .map(|(gateway, _)| (gateway, None))
+            .partition(|(gateway, _)| self.shared.leases.is_awaited(gateway));
+        if doubtful || !awaited.is_empty() {
+            self.read_entries_soon(RETRY * 3);
+        }
         entries.extend(missing);
         self.read_entries(entries);
     }

@@ -18,7 +18,7 @@ use crate::{
 
 impl Actor {
     pub(super) fn join(&mut self, joined: Joined, chosen: Option<ChosenStatus>) {
-        self.linger_until = None;
+        (self.linger_until, self.joined) = (None, true);
         self.look_at.get_or_insert(self.shared.env.instant() + FIRST_LOOK);
         let (key, user) = ((joined.mailbox.socket, joined.channel), joined.user.clone());
         self.locals.insert(key, Local { user: user.clone(), phx_ref: None });
@@ -78,9 +78,9 @@ impl Actor {
         }
     }
 
-    /// A channel shows in presence from now on.
+    /// A channel shows in presence from now on, if it does not already.
     pub(super) fn appear(&mut self, key: (SocketId, ChannelId)) {
-        let Some(local) = self.locals.get_mut(&key) else { return };
+        let Some(local) = self.locals.get_mut(&key).filter(|local| local.phx_ref.is_none()) else { return };
         let meta = PresenceMeta {
             user: local.user.clone(),
             phx_ref: self.shared.env.short_id(),

@@ -87,6 +87,9 @@ pub struct Logged {
 pub struct LoggedChange {
     /// Its place in the log of changes.
     pub change_seq: u64,
+    /// The place of the message that changed. 0 from a build that does not tell.
+    #[serde(default)]
+    pub seq: u64,
     /// The event that tells it.
     pub event: String,
     /// Its payload.

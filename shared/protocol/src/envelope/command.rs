@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::EntryMark;
 use crate::{ConversationId, Push, Raw, Timestamp, UserId};
 
 /// Who asks.
@@ -153,13 +154,15 @@ pub enum Call {
         /// Who.
         users: Vec<UserId>,
     },
-    /// From gateways alone: a user's presence entry on a gateway changed. The worker tells those who may see it.
+    /// From gateways alone: a user's presence entry on a gateway changed. Has the gateways of those who may see it look.
     PresenceChanged {
         /// Whose.
         user: UserId,
-        /// What changed, in the form of `presence_diff`; absent where only the status is to be told.
-        diff: Option<Raw>,
+        /// The write that is to be found; none where nobody wrote (a lease lapsed).
+        entry: Option<EntryMark>,
     },
+    /// From gateways alone: whose status `{principal}` may see. Answers a list of users.
+    Visible,
 }
 
 impl Call {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChosenStatus, Head, Logged, LoggedChange, PresenceChange};
+use super::{ChosenStatus, EntryMark, Head, Logged, LoggedChange, PresenceChange, Seen};
 use crate::{Raw, UserId};
 
 /// Something in a conversation, published on its subject.
@@ -70,11 +70,26 @@ pub enum GatewayEnvelope {
         /// Its payload.
         payload: Raw,
     },
-    /// A status chosen elsewhere.
+    /// A status chosen elsewhere. Answered with nothing, once it is taken.
     Chosen {
         /// Who chose.
         user: UserId,
         /// What.
         chosen: ChosenStatus,
+    },
+    /// The presence of a user changed: gateways that show it read it again. Answered with nothing, once it is noted.
+    Presence {
+        /// How the user looks now.
+        seen: Seen,
+        /// The write that is to be found, where there was one.
+        entry: Option<EntryMark>,
+    },
+    /// Another user's status may be seen from now on, or no longer: gateways ask whose it is. Answered with nothing, once
+    /// it is noted.
+    Visibility {
+        /// Who sees.
+        viewer: UserId,
+        /// How the other user looks now.
+        seen: Seen,
     },
 }

@@ -41,6 +41,15 @@ fn refs_keep_their_json_type() {
 }
 
 #[test]
+fn a_ref_keeps_every_digit_and_every_letter() {
+    let odd = frame(r#"[[12345678901234567890123, 1.50], " a \" b \\", "t", "e", {}]"#);
+    assert_eq!(odd.join_ref.json(), "[12345678901234567890123,1.50]");
+    assert_eq!(odd.reference.json(), r#"" a \" b \\""#);
+    let odd = frame(r#"[{"a \" b" : [ " \\" , "\u0020" ]}, null, "t", "e", {}]"#);
+    assert_eq!(odd.join_ref.json(), r#"{"a \" b":[" \\","\u0020"]}"#);
+}
+
+#[test]
 fn a_topic_that_is_not_text_is_echoed_with_its_type() {
     let odd = frame(r#"["1","1",5,"phx_join",{}]"#);
     assert_eq!(odd.topic.as_text(), None);
@@ -109,6 +118,7 @@ fn what_is_not_a_message_is_refused() {
         r#"{"topic":"phoenix","event":"heartbeat","payload":{}}"#,
         r#"{"topic":"phoenix","event":"heartbeat","ref":"1"}"#,
         r#"[null,"1","phoenix","heartbeat",{}]"#,
+        r#"["phoenix","heartbeat",{},"1"]"#,
     ] {
         assert!(Frame::decode(Vsn::V1, text).is_err(), "{text}");
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use simurgh_backplane::nats::NatsConfig;
+use simurgh_backplane::nats::{ConnectError, NatsConfig};
 use tracing_subscriber::EnvFilter;
 
 use super::{BadSetting, Secret};
@@ -46,7 +46,8 @@ pub struct NatsArgs {
 }
 
 impl NatsArgs {
-    /// What the fields' parsers do not see. (The URL is checked here, for clap would show it, password and all.)
+    /// What the fields' parsers do not see; the files are read. (The URL is checked here, for clap would show it, password
+    /// and all.)
     ///
     /// # Errors
     /// The first setting that cannot be used.
@@ -62,13 +63,7 @@ impl NatsArgs {
                 "must be URLs such as nats://127.0.0.1:4222, comma-separated",
             ));
         }
-        for (setting, path) in [("SIMURGH_NATS_CREDS", &self.nats_creds), ("SIMURGH_NATS_CA", &self.nats_ca)]
-        {
-            if let Some(path) = path.as_deref().filter(|path| !path.is_file()) {
-                return Err(BadSetting::new(setting, format!("{} is not a file", path.display())));
-            }
-        }
-        Ok(())
+        self.connection("").check().map_err(unusable)
     }
 
     /// What the bus needs to connect; `name` is the process's id, shown in the server's lists.
@@ -93,6 +88,16 @@ impl NatsArgs {
         };
         self.nats_url.reveal().split(',').map(without_user).collect::<Vec<_>>().join(",")
     }
+}
+
+/// The setting that is to blame. The causes name no secret.
+fn unusable(error: ConnectError) -> BadSetting {
+    let setting = match error {
+        ConnectError::Credentials(_) => "SIMURGH_NATS_CREDS",
+        ConnectError::Certificates(_) => "SIMURGH_NATS_CA",
+        ConnectError::Url(_) | ConnectError::Client(_) | ConnectError::Bus(_) => "SIMURGH_NATS_URL",
+    };
+    BadSetting::new(setting, format!("{:#}", anyhow::Error::new(error)))
 }
 
 /// A namespace is one token of a NATS subject and part of a bucket's name.

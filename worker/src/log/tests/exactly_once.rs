@@ -67,9 +67,35 @@ async fn other_content_conflicts_and_stores_nothing() {
 
     rig.store.plan("l#", Fault::Lost);
     assert_eq!(reason(rig.call(0, "alice", rig.text("m", "one")).await), "unavailable");
+    assert_eq!(
+        reason(rig.call(0, "alice", rig.text("m", "two")).await),
+        "unavailable",
+        "it may be on its way"
+    );
+    tokio::time::sleep(Duration::from_secs(12)).await;
     let refused = rig.call(0, "alice", rig.text("m", "two")).await.unwrap_err();
     assert_eq!((refused.reason.as_str(), &refused.details["message_id"]), ("conflict", &json!(null)));
     assert_eq!(rig.log().await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_names_the_message_that_is_stored_at_that_moment() {
+    for seed in 0..50 {
+        let rig = Rig::new(2, Duration::from_millis(10), seed).await;
+        for worker in [0, 1] {
+            // So that both know the members, and neither is later by that.
+            rig.send(worker, "bob", &format!("w{worker}")).await.unwrap();
+        }
+        let sends =
+            [(0, "one"), (1, "two")].map(|(worker, text)| rig.call(worker, "alice", rig.text("n", text)));
+        let mut outcomes = join_all(sends).await;
+        outcomes.sort_by_key(Result::is_err);
+        let stored = outcomes[0].as_ref().unwrap().1["message_id"].clone();
+        let refused = outcomes[1].as_ref().unwrap_err();
+        assert_eq!(refused.reason.as_str(), "conflict", "seed {seed}");
+        assert_eq!(refused.details["message_id"], stored, "seed {seed}");
+        assert_eq!(rig.log().await.len(), 3);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -93,18 +93,18 @@ async fn a_range_stops_where_an_envelope_is_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn heads_come_from_the_log_and_repair_what_lags() {
+async fn heads_come_from_the_log() {
     let rig = filled(3).await;
     react(&rig, "bob", Push::AddReaction, 2, "👍").await;
     let conversations = vec![ConversationId::new("nowhere").unwrap(), rig.room.clone()];
     let (_, heads) = rig.call(0, "service", Call::Heads { conversations }).await.unwrap();
     let expected = json!([{"conversation": "room", "last_seq": 3, "change_seq": 1, "members_version": 1}]);
     assert_eq!(heads, expected);
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let head: HeadDocument = rig.item(&keys::head(&rig.room)).await.unwrap().body.parse().unwrap();
-    assert_eq!((head.last_seq, head.change_seq), (3, 1), "before its second is over");
+    assert_eq!((head.last_seq, head.change_seq), (3, 1));
     let slot = rig.slots().await.pop().unwrap();
     assert_eq!(head.slot, slot.first);
-    tokio::time::sleep(Duration::from_secs(2)).await;
     rig.call(0, "service", Call::Heads { conversations: vec![rig.room.clone()] }).await.unwrap();
     assert_eq!(rig.store.last_read(), ("c#room".to_owned(), "members".to_owned()), "after the ends");
     let many = Call::Heads { conversations: vec![rig.room.clone(); 101] };

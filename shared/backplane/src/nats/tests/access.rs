@@ -71,6 +71,34 @@ async fn files_that_are_not_there_are_named_at_once() {
     assert!(nowhere(None, None, "nats://127.0.0.1:1, 127.0.0.1:2").await.is_none());
 }
 
+#[test]
+fn what_cannot_be_used_is_seen_before_anything_connects() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let check = |creds: Option<PathBuf>, ca: Option<PathBuf>, url: &str| {
+        let (url, namespace, name) = (url.into(), "test".into(), "a test".into());
+        NatsConfig { url, creds, ca, replicas: 1, namespace, name }.check()
+    };
+    let url = "tls://me:secret@host:4222,nats://127.0.0.1";
+    let [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map(|name| directory.path().join(name));
+    write_certificates(&ca, &cert, &key);
+    assert!(check(Some(write_accounts(&directory)), Some(ca.clone()), url).is_ok());
+    for url in ["nats://127.0.0.1:notaport", "nats://127.0.0.1:99999", "nats:///x", "nats://a,nats://[", ""] {
+        assert!(matches!(check(None, None, url), Err(ConnectError::Url(_))), "{url}");
+    }
+    for creds in [file("no.creds", "nothing"), Some(ca)] {
+        assert!(matches!(check(creds, None, url), Err(ConnectError::Credentials(_))));
+    }
+    let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for ca in [file("empty.pem", ""), file("damaged.pem", damaged), Some(key)] {
+        assert!(matches!(check(None, ca.clone(), url), Err(ConnectError::Certificates(_))), "{ca:?}");
+    }
+}
+
 async fn works(bus: &SharedBus) {
     bus.ensure_buckets().await.unwrap();
     let key = subject::lease_key("g1");

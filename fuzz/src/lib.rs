@@ -1,0 +1,3 @@
+//! Fuzz targets for everything that reads bytes of clients; `./run` builds and runs them.
+
+pub mod properties;
