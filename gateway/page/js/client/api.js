@@ -1,0 +1,77 @@
+// The HTTP calls that the page needs.
+
+import { Refused } from "./push.js";
+
+const TRIES = 4;
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export class Api {
+  /** Set while the page plays dead: nothing leaves it then. */
+  offline = false;
+
+  constructor(token) {
+    this.token = token;
+  }
+
+  /** `{conversations, next_cursor}`, latest activity first. */
+  conversations(cursor) {
+    return this.#get(`/conversations?limit=50${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+  }
+
+  conversation(id) {
+    return this.#get(`/conversations/${encodeURIComponent(id)}`);
+  }
+
+  /** The id is made here, so that asking again cannot make a second one. */
+  create(id, type, member_ids, metadata = {}) {
+    return this.#call("POST", "/conversations", { id, type, member_ids, metadata });
+  }
+
+  /** `{messages, has_more}` in ascending `seq`; `page` is `{before_seq}` or `{after_seq}`, and `limit`. */
+  messages(id, page) {
+    return this.#get(`/conversations/${encodeURIComponent(id)}/messages?${new URLSearchParams(page)}`);
+  }
+
+  addMember(id, user) {
+    return this.#call("PUT", `/conversations/${encodeURIComponent(id)}/members/${encodeURIComponent(user)}`);
+  }
+
+  async contacts() {
+    return (await this.#get("/contacts")).contacts;
+  }
+
+  /** A contact sees when one is online. It does not show the contact to oneself: that is the contact's to decide. */
+  setContact(user, present) {
+    return this.#call(present ? "PUT" : "DELETE", `/contacts/${encodeURIComponent(user)}`);
+  }
+
+  /** Reading may be repeated; what is busy or out of reach is asked again a little later. */
+  async #get(path) {
+    for (let tried = 1; ; tried += 1) {
+      try {
+        return await this.#call("GET", path);
+      } catch (error) {
+        const passing = !(error instanceof Refused) || ["unavailable", "rate_limit_exceeded"].includes(error.reason);
+        if (!passing || this.offline || tried === TRIES) throw error;
+        await pause((error.response?.retry_after ?? 0.25 * 2 ** tried) * 1000);
+      }
+    }
+  }
+
+  async #call(method, path, body) {
+    if (this.offline) throw new Error("You are offline.");
+    const response = await fetch(`/api/v1${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.token.text}`,
+        ...(body ? { "content-type": "application/json" } : {}),
+      },
+      body: body && JSON.stringify(body),
+    });
+    const text = await response.text();
+    const answer = text ? JSON.parse(text) : {};
+    if (!response.ok) throw new Refused(answer.error ?? { reason: "unavailable", message: `HTTP ${response.status}` });
+    return answer;
+  }
+}

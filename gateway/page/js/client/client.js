@@ -1,0 +1,263 @@
+// A user's connection: the socket, one's own topic, and the conversations.
+
+import { Socket } from "../../vendor/phoenix.mjs";
+
+import { Api } from "./api.js";
+import { Conversation } from "./conversation.js";
+import { uuid } from "./ids.js";
+import { People } from "./people.js";
+import { answer } from "./push.js";
+import { Tap } from "./tap.js";
+
+/** Conversations that stay joined once they were opened; a socket may have 100 channels. */
+const JOINED = 20;
+/** How far behind the list may be. */
+const LIST_LAG_MS = 2_000;
+/** A token that lasts less than this is renewed before it is shown again. */
+const NEARLY_OVER_MS = 90_000;
+
+/** Fires `change` (connection, list), `problem` with a text, `duplicate` with a reply, `removed` with a conversation. */
+export class Client extends EventTarget {
+  conversations = new Map();
+  /** `connecting`, `connected`, `reconnecting` or `offline`. */
+  state = "connecting";
+  status = "online";
+  /** Whether the list of conversations has been loaded once. */
+  loaded = false;
+  tap = new Tap();
+  #socket;
+  #own;
+  #recent = [];
+  #cursor;
+  #looking;
+  #listening = new AbortController();
+
+  constructor(token) {
+    super();
+    this.token = token;
+    this.user = token.user;
+    this.api = new Api(token);
+    this.people = new People();
+    this.#socket = new Socket("/socket", {
+      transport: this.tap.transport(),
+      // By subprotocol: addresses end up in logs, and a token must not.
+      authToken: () => this.token.text,
+    });
+    this.#socket.onOpen(() => this.#moved("connected"));
+    this.#socket.onClose(() => this.#lost());
+    this.#socket.onError(() => this.#lost());
+  }
+
+  get connected() {
+    return this.state === "connected";
+  }
+
+  start() {
+    this.#joinOwn();
+    this.#socket.connect();
+    const { signal } = this.#listening;
+    // The browser knows before a heartbeat is missed.
+    addEventListener("offline", () => this.goOffline(), { signal });
+    addEventListener("online", () => this.goOnline(), { signal });
+  }
+
+  stop() {
+    this.#listening.abort();
+    clearTimeout(this.#looking);
+    this.#socket.disconnect();
+  }
+
+  channel(topic, params) {
+    return this.#socket.channel(topic, params);
+  }
+
+  /** What concerns the user, in whichever conversation it happens: a notice line that may miss something. */
+  #joinOwn() {
+    const own = this.#socket.channel(`user:${this.user}`, {});
+    this.#own = own;
+    this.people.follow(own);
+    own.on("new_message", (message) => this.#notice(message));
+    own.on("conversation_updated", (update) => this.#updated(update));
+    own.on("read_receipt", (receipt) => this.conversations.get(receipt.conversation_id)?.receipt(receipt));
+    own.on("token_expiring", () => this.#renewToken());
+    // After each join. What the line missed meanwhile is in here and in the list.
+    own.on("sync_complete", ({ unread }) => {
+      for (const one of unread) this.conversations.get(one.conversation_id)?.synced(one);
+      this.#quietly(this.#loadList(), "The conversations could not be fetched");
+    });
+    own.join().receive("ok", ({ status }) => {
+      this.status = status;
+      this.#quietly(this.api.contacts().then((contacts) => this.people.setContacts(contacts)), "Contacts");
+      this.#changed();
+    });
+  }
+
+  async #loadList(cursor) {
+    const { conversations, next_cursor } = await this.api.conversations(cursor);
+    if (!this.loaded || cursor) this.#cursor = next_cursor;
+    for (const info of conversations) this.#learn(info);
+    this.loaded = true;
+    this.#changed();
+  }
+
+  get hasMore() {
+    return Boolean(this.#cursor);
+  }
+
+  /** The next page of the list. */
+  loadMore() {
+    const cursor = this.#cursor;
+    this.#cursor = undefined;
+    return this.#quietly(this.#loadList(cursor), "More conversations could not be fetched");
+  }
+
+  #learn(info) {
+    const known = this.conversations.get(info.id);
+    if (known) {
+      known.learn(info);
+      return known;
+    }
+    const conversation = new Conversation(this, info);
+    this.conversations.set(conversation.id, conversation);
+    conversation.addEventListener("change", () => this.#changed());
+    conversation.addEventListener("ended", () => this.#remove(conversation));
+    conversation.addEventListener("duplicate", ({ detail }) => this.dispatchEvent(new CustomEvent("duplicate", { detail })));
+    this.#changed();
+    return conversation;
+  }
+
+  #remove(conversation) {
+    if (!this.conversations.delete(conversation.id)) return;
+    this.#recent = this.#recent.filter((one) => one !== conversation);
+    conversation.close();
+    this.dispatchEvent(new CustomEvent("removed", { detail: conversation }));
+    this.#changed();
+  }
+
+  async #notice(message) {
+    const { conversation_id: id } = message;
+    if (!this.conversations.has(id)) await this.#quietly(this.#fetch(id), "A conversation could not be fetched");
+    this.conversations.get(id)?.receive(message);
+  }
+
+  #updated({ conversation_id: id, change, user_id }) {
+    const known = this.conversations.get(id);
+    if (change === "member_removed" && user_id === this.user) {
+      if (known) this.#remove(known);
+    } else if (change === "read") {
+      // Perhaps on another device: the list says up to where. One look at it does for many such notices.
+      this.#looking ??= setTimeout(() => {
+        this.#looking = undefined;
+        this.#quietly(this.#loadList(), "The conversations could not be fetched");
+      }, LIST_LAG_MS);
+    } else {
+      this.#quietly(this.#fetch(id), "A conversation could not be fetched");
+    }
+  }
+
+  async #fetch(id) {
+    // The list knows more: what is unread.
+    if (!this.conversations.has(id)) await this.#loadList();
+    if (this.conversations.has(id)) this.#learn(await this.api.conversation(id));
+    else await this.#fetchOld(id);
+  }
+
+  /** One that is far down the list: what was there before counts as read, until `sync_complete` says more. */
+  async #fetchOld(id) {
+    const info = await this.api.conversation(id);
+    this.#learn({ ...info, last_read_seq: Math.max(0, info.last_seq - 1) });
+  }
+
+  /** A direct conversation with one, a group with several; the conversation. */
+  async create(users, title) {
+    const type = users.length === 1 && !title ? "direct" : "group";
+    const info = await this.api.create(uuid(), type, users, title ? { title } : {});
+    return this.#learn(info);
+  }
+
+  async addMember(conversation, user) {
+    await this.api.addMember(conversation.id, user);
+    await this.#fetch(conversation.id);
+  }
+
+  async setContact(user, present) {
+    await this.api.setContact(user, present);
+    this.people.setContacts(await this.api.contacts());
+  }
+
+  /** Joins a conversation; beyond some, the one that was not looked at for longest leaves. */
+  open(conversation) {
+    conversation.open();
+    this.#recent = [conversation, ...this.#recent.filter((one) => one !== conversation)];
+    while (this.#recent.length > JOINED && this.#recent.at(-1).outbox.entries.length === 0) this.#recent.pop().close();
+  }
+
+  /** Conversations, latest activity first. */
+  get list() {
+    const latest = (a, b) => (a.activity < b.activity ? 1 : a.activity > b.activity ? -1 : 0);
+    return [...this.conversations.values()].sort(latest);
+  }
+
+  async setStatus(status) {
+    const reply = await answer(this.#own.push("update_presence", { status }));
+    this.status = reply.status;
+    this.#changed();
+  }
+
+  /** Loses the connection as a bad network does: phoenix.js comes back by itself. */
+  cut() {
+    this.#socket.conn?.close();
+  }
+
+  goOffline() {
+    this.api.offline = true;
+    this.#moved("offline");
+    this.#socket.disconnect();
+  }
+
+  goOnline() {
+    if (!this.api.offline) return;
+    this.api.offline = false;
+    this.#moved("reconnecting");
+    this.#socket.connect();
+  }
+
+  #lost() {
+    if (this.state === "connected" && !this.#socket.isConnected()) this.#moved("reconnecting");
+    // An old token would be refused at each attempt from now on.
+    if (this.token.expiresAt - Date.now() < NEARLY_OVER_MS) this.#renewToken();
+  }
+
+  async #renewToken() {
+    if (!this.token.renewable) {
+      const until = new Date(this.token.expiresAt).toLocaleTimeString();
+      this.report(new Error(`It is good until ${until}. Sign in with a new one.`), "Your token expires");
+      return;
+    }
+    await this.token.renew();
+    if (this.connected) this.#own.push("access_token", { access_token: this.token.text });
+  }
+
+  #moved(state) {
+    this.state = state;
+    this.#changed();
+    for (const conversation of this.conversations.values()) conversation.dispatchEvent(new Event("change"));
+  }
+
+  async #quietly(work, what) {
+    try {
+      await work;
+    } catch (error) {
+      this.report(error, what);
+    }
+  }
+
+  /** Tells whoever shows problems. Offline it goes without saying. */
+  report(error, what) {
+    if (!this.api.offline) this.dispatchEvent(new CustomEvent("problem", { detail: `${what}: ${error.message}` }));
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}

@@ -1,0 +1,32 @@
+// Line icons on a grid of 24.
+
+const PATHS = {
+  alert: "M12 8v5m0 3.2v.3M12 3.5 2.8 19.5h18.4z",
+  back: "M15 5l-7 7 7 7",
+  broken: "M4 4l16 16M9.5 5.2A14 14 0 0 1 21 9M3 9a14 14 0 0 1 3.2-2M6.5 12.6a9 9 0 0 1 3-1.8m5.2.3a9 9 0 0 1 2.8 1.5M12 18.5v.2",
+  clock: "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zm0 3.5V12l3 2",
+  close: "M6 6l12 12M18 6L6 18",
+  down: "M12 5v14m-6-6l6 6 6-6",
+  leave: "M14 4h5v16h-5M10 8l-4 4 4 4m-4-4h9",
+  people: "M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zm-6 9a6 6 0 0 1 12 0m1-9a3 3 0 1 0-1-5.8M21 20a5.5 5.5 0 0 0-4-5.3",
+  plus: "M12 5v14M5 12h14",
+  read: "M2.5 12.5l4 4L15 8m-3.5 8l.6.5L21 8",
+  scissors: "M6.5 9a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zm0 11a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM8.6 7.8L20 17.5M8.6 16.2L20 6.5",
+  send: "M4.5 12L20 4.5 15.5 20l-3.6-6.2zM20 4.5l-8.1 9.3",
+  sent: "M5 12.5l4.5 4.5L19 7.5",
+  smile: "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17zM8.5 14a4 4 0 0 0 7 0M9 9.5v.6m6-.6v.6",
+  twice: "M8.5 8.5h11v11h-11zM15.5 8.5v-4h-11v11h4",
+  wave: "M2.5 12h4l2.5-7 5 14 2.8-7h4.7",
+};
+
+/** An icon; what it stands for is said beside it, in words. */
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("class", `icon icon-${name}`);
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", PATHS[name]);
+  svg.append(path);
+  return svg;
+}

@@ -1,0 +1,98 @@
+// The members of a conversation, who of them is here, and whom one shows oneself to.
+
+import { USER_ID } from "../client/ids.js";
+import { avatar } from "./avatar.js";
+import { el } from "./dom.js";
+import { icon } from "./icons.js";
+
+/** What a dot says of a member: their status where they show it, else whether they have the conversation open. */
+export function presence(client, conversation, user) {
+  if (user === client.user) return client.status;
+  const status = client.people.status(user);
+  return status === "offline" && conversation.here.includes(user) ? "online" : status;
+}
+
+export class Members {
+  constructor(client) {
+    this.client = client;
+    this.hint = el("p", { class: "hint" });
+    this.rows = el("ul", { class: "members", role: "list" });
+    this.input = el("input", { id: "member", autocomplete: "off", autocapitalize: "none", spellcheck: "false", maxlength: "64", placeholder: "A name" });
+    this.problem = el("p", { class: "problem", role: "alert" });
+    this.adding = el(
+      "form",
+      { class: "field", onsubmit: (event) => this.#add(event) },
+      el("label", { for: "member" }, "Add somebody"),
+      el("div", { class: "field-row" }, this.input, el("button", { class: "primary" }, "Add")),
+      this.problem,
+    );
+    this.node = el(
+      "dialog",
+      { class: "dialog", "aria-labelledby": "members-heading" },
+      el(
+        "header",
+        {},
+        el("h2", { id: "members-heading" }, "People"),
+        el("button", { class: "round", "aria-label": "Close", onclick: () => this.node.close() }, icon("close")),
+      ),
+      this.hint,
+      this.rows,
+      this.adding,
+    );
+  }
+
+  open(conversation) {
+    this.conversation = conversation;
+    this.problem.textContent = "";
+    this.direct = conversation.type === "direct";
+    this.adding.hidden = this.direct;
+    this.hint.textContent = this.direct
+      ? "You see each other's status, because you share this conversation."
+      : "A contact sees when you are online. They show themselves to you by adding you.";
+    this.update();
+    this.node.showModal();
+  }
+
+  update() {
+    if (!this.conversation) return;
+    const { client, conversation } = this;
+    const look = conversation.members.map((user) => [user, presence(client, conversation, user), client.people.contacts.has(user)]);
+    const shown = JSON.stringify([conversation.id, look]);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    const focused = this.rows.contains(document.activeElement) && document.activeElement.dataset.user;
+    this.rows.replaceChildren(...look.map(([user, status, contact]) => el(
+      "li",
+      {},
+      avatar(user, { status }),
+      el("span", { class: "member-name" }, user === client.user ? `${user} (you)` : user, el("small", {}, status)),
+      user !== client.user && !this.direct && el("button", {
+        class: "toggle", "data-user": user, "aria-pressed": String(contact), onclick: () => this.#toggle(user, !contact),
+      }, contact ? "Contact" : "Add contact"),
+    )));
+    if (focused) this.rows.querySelector(`[data-user="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  async #toggle(user, present) {
+    try {
+      await this.client.setContact(user, present);
+    } catch (error) {
+      this.problem.textContent = error.message;
+    }
+    this.update();
+  }
+
+  async #add(event) {
+    event.preventDefault();
+    const name = this.input.value.trim();
+    this.problem.textContent = USER_ID.test(name) ? "" : "A name begins with a letter or digit and has no spaces.";
+    if (this.problem.textContent) return;
+    try {
+      await this.client.addMember(this.conversation, name);
+      this.input.value = "";
+    } catch (error) {
+      this.problem.textContent = error.message;
+    }
+    this.update();
+  }
+}
