@@ -14,11 +14,12 @@ async fn room(system: &System) -> Vec<Client> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let service = token("backend", true, &system.env);
     let body = json!({"id": "room", "type": "group", "member_ids": ["alice", "bob"]});
-    let (status, _) = call(&system.gateways[0], &service, "POST", "/api/v1/conversations", Some(body)).await;
+    let (status, _) =
+        call(&system.gateway(0), &service, "POST", "/api/v1/conversations", Some(body)).await.unwrap();
     assert_eq!(status, 201);
     let mut clients = Vec::new();
     for (n, user) in ["alice", "bob"].into_iter().enumerate() {
-        let mut client = Client::connect(&system.gateways[n], user, &system.env).await;
+        let mut client = Client::connect(&system.gateway(n), user, &system.env).await;
         assert_eq!(client.join(ROOM, json!({})).await["status"], "ok");
         clients.push(client);
     }
@@ -42,7 +43,7 @@ async fn lost_broadcasts_are_read_from_the_log_once_and_in_order() {
     for seed in 0..20 {
         let system = System::start(seed, 2, 2, &[]);
         let mut clients = room(&system).await;
-        system.lossy.lose(40);
+        system.lose(40);
         for n in 0..40 {
             send(&mut clients[usize::from(n % 3 == 0)], n).await;
         }
@@ -50,7 +51,7 @@ async fn lost_broadcasts_are_read_from_the_log_once_and_in_order() {
             client.rest(Duration::from_secs(31)).await;
             assert_eq!(seqs(&client.seen), (1..=40).collect::<Vec<_>>(), "seed {seed}");
         }
-        assert!(system.lossy.lost() > 5, "seed {seed}");
+        assert!(system.lost() > 5, "seed {seed}");
         system.stop().await;
     }
 }
@@ -59,7 +60,7 @@ async fn lost_broadcasts_are_read_from_the_log_once_and_in_order() {
 async fn the_loss_of_the_last_message_and_of_every_head_is_found_within_30_s() {
     let system = System::start(3, 2, 2, &[]);
     let mut clients = room(&system).await;
-    system.lossy.lose(100);
+    system.lose(100);
     send(&mut clients[0], 1).await;
     clients[1].rest(Duration::from_secs(31)).await;
     assert_eq!(seqs(&clients[1].seen), [1]);
@@ -72,7 +73,7 @@ async fn a_lost_reaction_is_told_later_and_once() {
     let mut clients = room(&system).await;
     send(&mut clients[0], 1).await;
     let message = clients[1].broadcast(ROOM, "new_message").await;
-    system.lossy.lose(100);
+    system.lose(100);
     let reaction = json!({"message_id": message["id"], "reaction": "👍"});
     assert_eq!(clients[0].push(ROOM, "add_reaction", reaction).await["status"], "ok");
     clients[1].rest(Duration::from_secs(31)).await;
@@ -86,10 +87,10 @@ async fn a_lost_reaction_is_told_later_and_once() {
 async fn a_kick_whose_broadcast_was_lost_closes_the_channel_within_30_s_and_nothing_is_sent_meanwhile() {
     let system = System::start(9, 2, 2, &[]);
     let mut clients = room(&system).await;
-    system.lossy.lose(100);
+    system.lose(100);
     let service = token("backend", true, &system.env);
     let path = "/api/v1/conversations/room/members/bob";
-    let (status, _) = call(&system.gateways[0], &service, "DELETE", path, None).await;
+    let (status, _) = call(&system.gateway(0), &service, "DELETE", path, None).await.unwrap();
     assert_eq!(status, 204);
     let payload = json!({"message_type": "text", "content": "x", "client_random": 1});
     let refused = clients[1].push(ROOM, "send_message", payload).await;

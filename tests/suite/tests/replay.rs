@@ -17,12 +17,12 @@ async fn scene(seed: u64) -> Vec<Vec<Seen>> {
     let members = json!({"id": "room", "type": "group", "member_ids": ["alice", "bob", "carol"]});
     let service = token("backend", true, &env);
     let (status, body) =
-        call(&system.gateways[0], &service, "POST", "/api/v1/conversations", Some(members)).await;
+        call(&system.gateway(0), &service, "POST", "/api/v1/conversations", Some(members)).await.unwrap();
     assert_eq!(status, 201, "{body}");
 
     let mut clients = Vec::new();
     for (n, user) in ["alice", "bob", "carol"].into_iter().enumerate() {
-        let mut client = Client::connect(&system.gateways[n % 2], user, &env).await;
+        let mut client = Client::connect(&system.gateway(n), user, &env).await;
         assert_eq!(client.join(&format!("user:{user}"), json!({})).await["status"], "ok");
         assert_eq!(client.join("conversation:room", json!({})).await["status"], "ok");
         clients.push(client);

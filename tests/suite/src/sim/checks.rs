@@ -1,0 +1,195 @@
+//! What must be true when all is over: of what is stored, and of every screen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{
+    admin::Admin,
+    agent::Agent,
+    presence::Shown,
+    scene::{ROOMS, Stage, USERS, surely},
+    screen::{Channel, Reactions, reactions},
+};
+
+/// A stored message.
+struct Stored {
+    seq: u64,
+    id: String,
+    sender: String,
+    random: String,
+    content: String,
+    reactions: Reactions,
+}
+
+/// Everything that is wrong.
+pub(super) async fn all(stage: &Stage, agents: &[Agent], admin: &Admin) -> Vec<String> {
+    let mut wrong = Wrong(stage.ledger.violations());
+    for room in ROOMS {
+        let stored = history(stage, room, &mut wrong).await;
+        log(stage, room, &stored, &mut wrong);
+        for agent in agents {
+            screen(agent, room, &stored, &mut wrong);
+        }
+        kept_reactions(stage, room, &stored, &mut wrong);
+        presence(agents, room, &mut wrong);
+    }
+    contacts(agents, admin, &mut wrong);
+    number(stage, admin, &mut wrong).await;
+    for agent in agents {
+        wrong.unless(agent.outbox.is_empty(), || format!("{} still sends {:?}", agent.user, agent.outbox));
+    }
+    wrong.0
+}
+
+struct Wrong(Vec<String>);
+
+impl Wrong {
+    fn unless(&mut self, right: bool, what: impl FnOnce() -> String) {
+        if !right {
+            self.0.push(what());
+        }
+    }
+}
+
+async fn history(stage: &Stage, room: &str, wrong: &mut Wrong) -> Vec<Stored> {
+    let mut stored = Vec::new();
+    loop {
+        let after = stored.last().map_or(0, |last: &Stored| last.seq);
+        let path = format!("/api/v1/conversations/{room}/messages?after_seq={after}&limit=200");
+        let (status, page) = surely(&stage.system, "GET", &path, None).await;
+        wrong.unless(status == 200, || format!("history of {room}: {status} {page}"));
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let before = stored.len();
+        stored.extend(page["messages"].as_array().into_iter().flatten().map(|message| Stored {
+            seq: message["seq"].as_u64().unwrap_or_default(),
+            id: text(&message["id"]),
+            sender: text(&message["sender_id"]),
+            random: text(&message["client_random"]),
+            content: text(&message["content"]),
+            reactions: reactions(message),
+        }));
+        if page["has_more"] != true || stored.len() == before {
+            return stored;
+        }
+    }
+}
+
+/// Guarantees 1, 2 and 5: acknowledged is stored, one order without a gap, each message once.
+fn log(stage: &Stage, room: &str, stored: &[Stored], wrong: &mut Wrong) {
+    for (message, seq) in stored.iter().zip(1..) {
+        wrong.unless(message.seq == seq, || {
+            format!("{room}: {} is stored where {seq} should be", message.seq)
+        });
+    }
+    let known = stage.ledger.known();
+    let mut names = BTreeSet::new();
+    for message in stored {
+        let name = (room.to_owned(), message.sender.clone(), message.random.clone());
+        wrong.unless(names.insert(name.clone()), || format!("{name:?} is stored twice"));
+        let sent = known.sends.get(&name);
+        wrong.unless(sent.is_some_and(|sent| sent.content == message.content), || {
+            format!("{name:?} was never sent as it is stored")
+        });
+    }
+    for (name, sent) in known.sends.iter().filter(|(name, _)| name.0 == room) {
+        if let Some((seq, id)) = &sent.acknowledged {
+            let found = usize::try_from(*seq).ok().and_then(|seq| stored.get(seq.checked_sub(1)?));
+            let right = found.is_some_and(|found| found.id == *id && found.random == name.2);
+            wrong.unless(right, || format!("{name:?} was acknowledged as {seq} and is not stored there"));
+        }
+    }
+}
+
+/// Guarantees 3 and 4: every screen is the log from where it began, and its reactions are the stored ones.
+fn screen(agent: &Agent, room: &str, stored: &[Stored], wrong: &mut Wrong) {
+    let who = format!("{}/{} in {room}", agent.user, agent.device);
+    let Some(screen) = agent.screens.get(room) else { return };
+    wrong.unless(screen.channel == Channel::In, || format!("{who}: the channel is {:?}", screen.channel));
+    let Some(start) = screen.start else {
+        wrong.0.push(format!("{who}: never joined"));
+        return;
+    };
+    let tail = stored.last().map_or(0, |last| last.seq);
+    wrong.unless(screen.at == tail, || format!("{who}: shows up to {} of {tail}", screen.at));
+    let nothing = Reactions::new();
+    for message in stored.iter().filter(|message| message.seq > start) {
+        let shown = screen.shown.get(&message.seq);
+        let right = shown.is_some_and(|(id, content)| *id == message.id && *content == message.content);
+        wrong.unless(right, || format!("{who}: shows {shown:?} where {} is {}", message.seq, message.id));
+        let held = screen.reactions.get(&message.id).unwrap_or(&nothing);
+        wrong.unless(*held == message.reactions, || {
+            format!("{who}: {} has {held:?}, stored is {:?}", message.seq, message.reactions)
+        });
+    }
+}
+
+/// A late run never undoes what came after it: the reaction is as it was acknowledged last.
+fn kept_reactions(stage: &Stage, room: &str, stored: &[Stored], wrong: &mut Wrong) {
+    let by_id: BTreeMap<&str, &Stored> =
+        stored.iter().map(|message| (message.id.as_str(), message)).collect();
+    let known = stage.ledger.known();
+    for ((of, message, user, emoji), held) in known.reactions.iter().filter(|((of, ..), _)| of == room) {
+        let Some(message) = by_id.get(message.as_str()) else { continue };
+        let is = message.reactions.get(emoji).is_some_and(|users| users.contains(user));
+        wrong.unless(held.is_none_or(|held| held == is), || {
+            format!("{of}: {emoji} of {user} on {} was answered {held:?} last and is {is}", message.seq)
+        });
+    }
+}
+
+/// Who chose to be seen, or nothing.
+fn is_visible(agents: &[Agent], user: &str) -> bool {
+    let status = agents.iter().find(|agent| agent.user == user && agent.device == 0);
+    status.and_then(|agent| agent.status.as_deref()) != Some("offline")
+}
+
+fn devices(agents: &[Agent], user: &str) -> usize {
+    agents.iter().filter(|agent| agent.user == user).count()
+}
+
+/// How many connections of whom a list shows.
+fn counted(shown: &Shown) -> BTreeMap<&str, usize> {
+    shown.iter().map(|(user, refs)| (user.as_str(), refs.len())).collect()
+}
+
+/// Guarantee 7: every list shows exactly who is there, by the same refs.
+fn presence(agents: &[Agent], room: &str, wrong: &mut Wrong) {
+    let there = USERS.into_iter().filter(|user| is_visible(agents, user));
+    let wanted: BTreeMap<&str, usize> = there.map(|user| (user, devices(agents, user))).collect();
+    let lists: Vec<_> =
+        agents.iter().filter_map(|agent| Some((agent, agent.screens.get(room)?.presence.shown()))).collect();
+    for (agent, shown) in &lists {
+        let who = || format!("{}/{} in {room}", agent.user, agent.device);
+        wrong.unless(counted(shown) == wanted, || {
+            format!("{}: presence is {shown:?}, wanted {wanted:?}", who())
+        });
+        wrong.unless(lists.first().is_none_or(|(_, first)| first == shown), || {
+            format!("{}: presence has other refs than the first one's", who())
+        });
+    }
+}
+
+/// The user topics show exactly those who show themselves and are there.
+fn contacts(agents: &[Agent], admin: &Admin, wrong: &mut Wrong) {
+    for agent in agents {
+        let shows = |user: &&str| {
+            let pair = ((*user).to_owned(), agent.user.clone());
+            *user != agent.user
+                && is_visible(agents, user)
+                && admin.contacts.get(&pair).copied().unwrap_or(true)
+        };
+        let wanted: BTreeMap<&str, usize> =
+            USERS.into_iter().filter(shows).map(|user| (user, devices(agents, user))).collect();
+        let shown = agent.contacts.shown();
+        wrong.unless(counted(shown) == wanted, || {
+            format!("{}/{}: contacts are {shown:?}, wanted {wanted:?}", agent.user, agent.device)
+        });
+    }
+}
+
+async fn number(stage: &Stage, admin: &Admin, wrong: &mut Wrong) {
+    let (_, room) = surely(&stage.system, "GET", &format!("/api/v1/conversations/{}", ROOMS[0]), None).await;
+    let number = room["metadata"]["number"].as_u64().unwrap_or_default();
+    wrong.unless(number == admin.number, || format!("the room's number is {number}, not {}", admin.number));
+}
