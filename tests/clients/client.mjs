@@ -1,6 +1,6 @@
 // The official Phoenix client with a memory, and a bare WebSocket for what that client would never send.
 
-import { Socket } from "phoenix";
+import { LongPoll, Socket } from "phoenix";
 import WebSocket from "ws";
 
 import { until } from "./wait.mjs";
@@ -101,11 +101,12 @@ export class Client {
 
   /**
    * `token` is a function, asked again at each reconnect; `vsn: 1` speaks objects instead of arrays; `via` picks the
-   * transport's address, as a load balancer would; `authToken` passes the token by subprotocol; the rest goes to Socket.
+   * transport's address, as a load balancer would; `authToken` passes the token by subprotocol; `longPoll` uses
+   * phoenix.js' other transport; the rest goes to Socket.
    */
-  constructor(user, { gateway, token, vsn, via, authToken = false, ...options }) {
+  constructor(user, { gateway, token, vsn, via, authToken = false, longPoll = false, ...options }) {
     this.user = user;
-    const transport = via
+    const transport = longPoll ? LongPoll : via
       ? class extends WebSocket {
           constructor(url, protocols) {
             const address = new URL(url);
@@ -168,14 +169,16 @@ export class Client {
 
   /** Cuts the connection as a lost network does; the client comes back by itself. */
   drop() {
-    this.socket.conn.terminate();
+    const { conn } = this.socket;
+    if (conn instanceof LongPoll) conn.ontimeout();
+    else conn.terminate();
   }
 
   /** Goes for good, without leaving its channels first. */
   async close() {
     const { conn } = this.socket;
     await new Promise((resolve) => this.socket.disconnect(resolve));
-    conn?.terminate();
+    conn?.terminate?.();
   }
 }
 

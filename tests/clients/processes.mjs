@@ -49,17 +49,25 @@ export async function answers200(url) {
   }
 }
 
-/** One running process. Its output goes to `dir/NAME.out` and `dir/NAME.err`. */
+/** One process, which can be started again. Its output goes to `dir/NAME.out` and `dir/NAME.err`. */
 export class Program {
+  #start;
+
   constructor(name, command, args, { dir, env = {}, cwd = dir }) {
     this.name = name;
     this.files = { out: path.join(dir, `${name}.out`), err: path.join(dir, `${name}.err`) };
-    const out = openSync(this.files.out, "a");
-    const err = openSync(this.files.err, "a");
     // Nothing of the developer's own environment may decide how the programs behave, but for their log level.
     const { PATH, HOME, TMPDIR, SIMURGH_LOG } = process.env;
     const own = Object.fromEntries(Object.entries({ PATH, HOME, TMPDIR, SIMURGH_LOG }).filter(([, value]) => value));
-    this.child = spawn(command, args, { cwd, env: { ...own, ...env }, stdio: ["ignore", out, err] });
+    this.#start = (stdio) => spawn(command, args, { cwd, env: { ...own, ...env }, stdio });
+    this.spawn();
+  }
+
+  /** Starts it; once more where it has ended, with what it was started with before. */
+  spawn() {
+    const out = openSync(this.files.out, "a");
+    const err = openSync(this.files.err, "a");
+    this.child = this.#start(["ignore", out, err]);
     closeSync(out);
     closeSync(err);
     this.exited = undefined;
@@ -68,6 +76,7 @@ export class Program {
       this.child.on("exit", (code, signal) => resolve((this.exited = { code, signal })));
       this.child.on("error", (error) => resolve((this.exited = { code: 127, signal: null, error })));
     });
+    return this;
   }
 
   get pid() {
@@ -82,7 +91,10 @@ export class Program {
     return readFileSync(this.files.err, "utf8");
   }
 
-  /** Waits until `condition` holds; fails at once, with the program's last words, when it ends instead. */
+  /**
+   * Waits until `condition` holds; fails at once, with the program's last words, when it ends instead. One that is not
+   * ready in time is ended, for nobody knows of it yet who would.
+   */
   async ready(condition, timeout = 30_000) {
     try {
       await until(async () => {
@@ -91,6 +103,7 @@ export class Program {
       }, { timeout, what: `${this.name} to be ready` });
     } catch (error) {
       error.message += `\n${this.stdout.slice(-2000)}\n${this.stderr.slice(-2000)}`;
+      await this.kill();
       throw error;
     }
     return this;
@@ -127,8 +140,9 @@ export async function startNats(dir, { name = "nats-server", port } = {}) {
     "",
   ].join("\n"));
   const program = new Program(name, server, ["-c", config], { dir });
-  await program.ready(() => answers200(`http://127.0.0.1:${monitor}/healthz?js-server-only=true`));
-  return Object.assign(program, { url: `nats://127.0.0.1:${port}`, port });
+  const serves = () => answers200(`http://127.0.0.1:${monitor}/healthz?js-server-only=true`);
+  await program.ready(serves);
+  return Object.assign(program, { url: `nats://127.0.0.1:${port}`, port, serves });
 }
 
 /** AWS's own emulator, in memory. */
@@ -150,5 +164,5 @@ export async function startDynamoDb(dir) {
       return false;
     }
   });
-  return Object.assign(program, { url });
+  return Object.assign(program, { url, port });
 }

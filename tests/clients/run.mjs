@@ -1,8 +1,10 @@
-// Runs the walk: `node tests/clients/run.mjs --set a|b [--grep NAME] [--file PART]`
+// Runs the walk: `node tests/clients/run.mjs --set a|b|faults [--grep NAME] [--file PART]`
 //
-//   --set a            the local stack, started here
+//   --set a            the local stack, started here, and how its programs start and end
 //   --set b            two gateways and two workers on a broker and DynamoDB Local, started here
+//   --set faults       no walk: what dies, freezes, is cut off or behaves badly, each on servers of its own
 //   --gateways U,U     servers that already run, by their public addresses (`--secret` is theirs, or dev-secret)
+//   --longpoll         the official client speaks by long poll, each request to the next gateway
 //   --grep NAME        only cases whose name matches this expression
 //   --file PART        only files whose path contains this
 //
@@ -27,11 +29,12 @@ const { values: options } = parseArgs({
     gateways: { type: "string" },
     secret: { type: "string", default: "dev-secret" },
     grep: { type: "string" },
+    longpoll: { type: "boolean", default: false },
     file: { type: "string", default: "" },
   },
 });
-if (!["a", "b", undefined].includes(options.set) || !options.set === !options.gateways) {
-  console.error("usage: run.mjs (--set a|b | --gateways URL,URL [--secret S]) [--grep NAME] [--file PART]");
+if (!["a", "b", "faults", undefined].includes(options.set) || !options.set === !options.gateways) {
+  console.error("usage: run.mjs (--set a|b|faults | --gateways URL,URL [--secret S]) [--longpoll] [--grep NAME] [--file PART]");
   process.exit(64);
 }
 
@@ -56,8 +59,8 @@ async function play(paths, concurrency) {
 }
 
 async function main() {
-  const own = files(options.set === "a" ? "programs" : "faults");
-  const shared = files("walk");
+  // These are about the programs, or name their transport themselves.
+  const shared = options.set === "faults" ? [] : options.longpoll ? files("walk") : [...files("walk"), ...files("conformance")];
   let setup;
   const leave = async (code) => {
     await setup?.stop();
@@ -75,6 +78,7 @@ async function main() {
     if (options.set === "a") setup = await startLocal();
     if (options.set === "b") setup = await startCluster();
     process.env.SIMURGH_WALK_GATEWAYS = options.gateways ?? setup.gateways.join(",");
+    if (options.longpoll) process.env.SIMURGH_WALK_TRANSPORT = "longpoll";
     process.env.SIMURGH_WALK_SECRET = setup?.secret ?? options.secret;
     console.log(`gateways: ${process.env.SIMURGH_WALK_GATEWAYS}`);
     if (setup?.startMs) console.log(`ready after ${Math.round(setup.startMs)} ms`);
@@ -83,8 +87,12 @@ async function main() {
     if (setup && total.failed > 0) console.log(`the servers' logs: ${setup.dir}`);
     setup = undefined;
   }
-  // These start, stop and kill programs of their own; one at a time, for some of them measure.
-  if (options.set) add(await play(own, 1));
+  // These start, stop and kill programs of their own; one at a time where they measure.
+  if (options.set === "a" && !options.longpoll) add(await play(files("programs"), 1));
+  if (options.set === "faults") {
+    add(await play(files("faults"), 4));
+    add(await play(files("storms"), 1));
+  }
   console.log(`walk: ${total.passed} passed, ${total.failed} failed`);
   return total.failed > 0 || total.passed === 0 ? 1 : 0;
 }

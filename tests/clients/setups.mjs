@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 
 import { Program, answers200, binary, freePort, startDynamoDb, startNats } from "./processes.mjs";
+import { together } from "./wait.mjs";
 
 /** A folder for a set-up's files and logs. */
 export function scratch() {
@@ -57,12 +58,12 @@ class Local {
 }
 
 /** (b) Gateways and workers as processes of their own on a real broker and DynamoDB Local. */
-export async function startCluster({ gateways = 2, workers = 2, env } = {}) {
-  const cluster = new Cluster(scratch(), env);
+export async function startCluster({ gateways = 2, workers = 2, env, Kind = Cluster } = {}) {
+  const cluster = new Kind(scratch(), env);
   try {
-    [cluster.nats, cluster.dynamodb] = await Promise.all([startNats(cluster.dir), startDynamoDb(cluster.dir)]);
+    await cluster.startServers();
     // All at once: the first worker to come makes the table, whichever that is.
-    await Promise.all([
+    await together([
       ...Array.from({ length: workers }, () => cluster.startWorker()),
       ...Array.from({ length: gateways }, () => cluster.startGateway()),
     ]);
@@ -83,6 +84,14 @@ export class Cluster {
   constructor(dir, env = {}) {
     this.dir = dir;
     this.env = env;
+  }
+
+  async startServers() {
+    // Each is known as soon as it runs, so that it is ended also where the other one fails.
+    await together([
+      startNats(this.dir).then((nats) => (this.nats = nats)),
+      startDynamoDb(this.dir).then((dynamodb) => (this.dynamodb = dynamodb)),
+    ]);
   }
 
   /** Public addresses of the gateways that run. */
@@ -114,8 +123,9 @@ export class Cluster {
       },
     });
     Object.assign(program, { url: `http://127.0.0.1:${port}`, internal: `http://127.0.0.1:${internal}` });
+    program.serves = () => answers200(`${program.url}/readyz`);
     this.gatewayPrograms.push(program);
-    if (wait) await program.ready(() => answers200(`${program.url}/readyz`));
+    if (wait) await program.ready(program.serves);
     return program;
   }
 
@@ -135,8 +145,9 @@ export class Cluster {
       },
     });
     program.url = `http://127.0.0.1:${port}`;
+    program.serves = () => answers200(`${program.url}/readyz`);
     this.workerPrograms.push(program);
-    if (wait) await program.ready(() => answers200(`${program.url}/readyz`));
+    if (wait) await program.ready(program.serves);
     return program;
   }
 

@@ -4,10 +4,16 @@ import assert from "node:assert/strict";
 import { createHmac, randomBytes, randomUUID } from "node:crypto";
 import { describe, test } from "node:test";
 
+import { startBalancer } from "./balancer.mjs";
 import { Client, Raw } from "./client.mjs";
 
 /** The gateways under test, as `run.mjs` hands them to each file of the walk. */
 export const gateways = (process.env.SIMURGH_WALK_GATEWAYS ?? "http://127.0.0.1:4000").split(",");
+
+/** Whether phoenix.js speaks by long poll, through a balancer that sends each request to the next gateway. */
+const longPoll = process.env.SIMURGH_WALK_TRANSPORT === "longpoll";
+const balancer = longPoll ? await startBalancer(() => gateways) : undefined;
+
 const secret = process.env.SIMURGH_WALK_SECRET ?? "dev-secret";
 
 const base64url = (value) => Buffer.from(value).toString("base64url");
@@ -42,9 +48,12 @@ export function suite(title, body, { at_once = 6 } = {}) {
   describe(title, { concurrency: at_once }, body);
 }
 
-/** One case: `body(scene)`; its clients are gone afterwards, whatever happened. */
-export function walk(promise, body, { timeout = 60_000 } = {}) {
-  test(promise, { timeout }, async (t) => {
+/**
+ * One case: `body(scene)`; its clients are gone afterwards, whatever happened. `webSocket` marks what has no meaning
+ * over long poll.
+ */
+export function walk(promise, body, { timeout = 60_000, webSocket = false } = {}) {
+  test(promise, { timeout, skip: longPoll && webSocket }, async (t) => {
     const scene = new Scene();
     t.after(() => scene.close());
     await body(scene);
@@ -74,7 +83,8 @@ export class Scene {
 
   /** A connected phoenix.js client of `user` (a full id). */
   async client(user, { gateway = this.gateway(), ...options } = {}) {
-    const client = new Client(user, { gateway, token: () => token(user), ...options });
+    const at = longPoll ? { gateway: balancer.url, longPoll } : { gateway };
+    const client = new Client(user, { ...at, token: () => token(user), ...options });
     this.#clients.push(client);
     await client.connect();
     return client;

@@ -1,4 +1,4 @@
-// Conditions awaited and conditions watched: the only two ways in which the walk lets time pass.
+// Conditions awaited and conditions watched: the only two ways in which the walk lets time pass. And many at once.
 
 import assert from "node:assert/strict";
 
@@ -22,4 +22,12 @@ export async function holds(condition, ms, what = "the condition to hold") {
     assert.ok(condition(), `expected ${typeof what === "function" ? what() : what} for ${ms} ms`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** Awaits all of them, also where one fails, so that nothing is begun behind the back of who cleans up; then throws. */
+export async function together(promises) {
+  const outcomes = await Promise.allSettled(promises);
+  const failed = outcomes.find(({ status }) => status === "rejected");
+  if (failed) throw failed.reason;
+  return outcomes.map(({ value }) => value);
 }

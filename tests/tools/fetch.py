@@ -18,6 +18,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent.parent
 TOOLS = TESTS / ".tools"
 CLIENTS = TESTS / "clients"
+BROWSER = TESTS / "browser"
 NATS_PIN = TESTS / "tools" / "nats-server.txt"
 # AWS publishes DynamoDB Local as an archive without versions; Amplify's package carries a fixed copy of it.
 DYNAMODB_PACKAGE = "amplify-dynamodb-simulator@2.9.30"
@@ -91,20 +92,20 @@ def dynamodb_local():
     return place(f"dynamodb-local-{DYNAMODB_PACKAGE.split('@')[1]}", fill)
 
 
-def clients():
-    """The folder of the node clients, its packages installed as `package-lock.json` pins them."""
-    lock = (CLIENTS / "package-lock.json").read_bytes()
-    stamp = CLIENTS / "node_modules" / ".lock-sha256"
+def packages(folder):
+    """The folder, its node packages installed as its `package-lock.json` pins them."""
+    lock = (folder / "package-lock.json").read_bytes()
+    stamp = folder / "node_modules" / ".lock-sha256"
     digest = hashlib.sha256(lock).hexdigest()
     if not (stamp.is_file() and stamp.read_text() == digest):
-        run("node clients", ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], CLIENTS)
+        run(f"packages of {folder.name}", ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
         stamp.write_text(digest)
-    return CLIENTS
+    return folder
 
 
 def fetch():
     """Fetches all; answers the paths by name. Raises `FetchError`."""
-    tools = {"nats-server": nats_server(), "dynamodb-local": dynamodb_local(), "clients": clients()}
+    tools = {"nats-server": nats_server(), "dynamodb-local": dynamodb_local(), "clients": packages(CLIENTS)}
     # Older versions are nobody's any more.
     current = {part for path in tools.values() for part in path.parts}
     for left in TOOLS.iterdir():

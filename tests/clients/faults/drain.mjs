@@ -98,7 +98,7 @@ test("programs that start before the broker say so, wait for it, and are ready w
     const { status, body } = await http(program.url, "GET", "/readyz");
     assert.equal(status, 503);
     assert.match(typeof body === "string" ? body : JSON.stringify(body), /nats|backplane/i, "the failing part is named");
-    assert.match(program.stdout + program.stderr, /nats|backplane/i);
+    await until(() => /nats|backplane/i.test(program.stdout + program.stderr), { what: `${program.name} to say what it waits for` });
   }
   const raw = new Raw(gateway.url, { token: token("alice") });
   await assert.rejects(raw.opened, (error) => error.status === 503);

@@ -1,9 +1,9 @@
 // Processes of set-up (b) die without a word: the rest goes on serving, and nothing acknowledged is lost.
 
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import { after, before, test } from "node:test";
 
+import { balanced, screen, sendSurely, shows } from "../chaos/surely.mjs";
 import { Scene } from "../support.mjs";
 import { startCluster } from "../setups.mjs";
 import { until } from "../wait.mjs";
@@ -20,47 +20,6 @@ async function onCluster(t) {
   const scene = new Scene(cluster.gateways);
   t.after(() => scene.close());
   return scene;
-}
-
-/** A client that finds a living gateway at each connect, as behind a balancer, `first` while that one lives. */
-function balanced(first) {
-  return {
-    gateway: first.url,
-    via: () => (first.exited ? cluster.gateways[0] : first.url),
-  };
-}
-
-/** Sends until acknowledged, as a client does that must not lose its message: one `client_random`, again and again. */
-async function sendSurely(joined, content, client_random = randomUUID()) {
-  const deadline = performance.now() + 30_000;
-  for (;;) {
-    try {
-      return await joined.push("send_message", { message_type: "text", content, client_random }, 9000);
-    } catch (error) {
-      const again = error.response ? ["unavailable", "rate_limit_exceeded"].includes(error.response.reason) : true;
-      if (!again || performance.now() > deadline) throw error;
-      await until(() => joined.channel.isJoined(), { timeout: 20_000, what: `${joined.topic} to be joined again` });
-    }
-  }
-}
-
-/** A member's screen: messages by `seq`, from broadcasts and from the joins' replies. */
-async function screen(client, id) {
-  const seen = [];
-  const add = ({ seq, id: message_id }) => seen.push([seq, message_id]);
-  const joined = await client.join(`conversation:${id}`, () => ({ last_seq: seen.length }), (channel) => {
-    channel.on("new_message", add);
-    channel.joinPush.receive("ok", ({ messages }) => messages.forEach(add));
-  });
-  return Object.assign(joined, { seen });
-}
-
-/** Every acknowledged message is on the screen once, in order, and nothing else is. */
-async function shows(joined, replies) {
-  await until(() => joined.seen.length >= replies.length, { timeout: 40_000, what: () => `${replies.length} messages, not ${joined.seen.length}` });
-  const wanted = replies.map(({ seq, message_id }) => [seq, message_id]).sort(([x], [y]) => x - y);
-  assert.deepEqual(wanted.map(([seq]) => seq), wanted.map((_, n) => n + 1), "no gap and no repeat");
-  assert.deepEqual(joined.seen, wanted);
 }
 
 test("a worker that is killed takes nothing acknowledged with it, and the other goes on", { timeout: 120_000 }, async (t) => {
@@ -89,8 +48,8 @@ test("a gateway that is killed takes its sockets only: they come back elsewhere 
   const [alice, bob, carol] = ["alice", "bob", "carol"].map((name) => scene.user(name));
   const id = await scene.group([alice, bob, carol]);
   const [stays, dies] = cluster.gatewayPrograms.filter((program) => !program.exited);
-  const clientA = await scene.client(alice, balanced(stays));
-  const clientB = await scene.client(bob, balanced(dies));
+  const clientA = await scene.client(alice, balanced(cluster, stays));
+  const clientB = await scene.client(bob, balanced(cluster, dies));
   const a = await screen(clientA, id);
   const b = await screen(clientB, id);
   // Carol had her only socket there, and does not come back.

@@ -66,6 +66,7 @@ suite("in a conversation", () => {
     const client = await scene.client(bob);
     const b = await client.join(topic);
     await a.first("user_joined");
+    await b.first("presence_state");
 
     client.drop();
     await until(() => b.all("presence_state").length === 2, { what: "bob to be back" });
