@@ -177,16 +177,26 @@ fn left(shared: &Shared, payload: &[u8]) {
     }
 }
 
-/// Serves one that asks, in a task of its own, since a poll waits.
+/// Serves one that asks, in a task of its own, since a poll waits. What calls a poll off may be the very next delivery,
+/// so it can be called off from here on.
 async fn take(shared: &Arc<Shared>, payload: Bytes, reply_to: Subject) {
     let Ok(permit) = Arc::clone(&shared.long_polls.limits.served).try_acquire_owned() else {
         reply(shared, &reply_to, LongPollAnswer::Restart, b"").await;
         return;
     };
+    let (call, rest) = match decode_with::<LongPollCall>(&payload) {
+        Ok((call, at)) => (call, payload.slice(at..)),
+        Err(error) => {
+            tracing::warn!(%error, "another gateway's question could not be read: upgrade this gateway");
+            reply(shared, &reply_to, LongPollAnswer::Restart, b"").await;
+            return;
+        }
+    };
+    let called_off = Listening::to(shared, &call);
     let this = Arc::clone(shared);
     shared.tasks.spawn(async move {
         let serving = async {
-            let (answer, rest) = serve(&this, &payload).await;
+            let (answer, rest) = serve(&this, call, rest, &called_off.token).await;
             reply(&this, &reply_to, answer, &rest).await;
         };
         tokio::select! {
@@ -194,8 +204,37 @@ async fn take(shared: &Arc<Shared>, payload: Bytes, reply_to: Subject) {
             () = this.stopped.cancelled() => {}
             () = serving => {}
         }
-        drop(permit);
+        drop((permit, called_off));
     });
+}
+
+/// Listens for the end of a poll, if a call is one.
+struct Listening {
+    shared: Arc<Shared>,
+    poll: Option<(Secret, u64)>,
+    token: CancellationToken,
+}
+
+impl Listening {
+    fn to(shared: &Arc<Shared>, call: &LongPollCall) -> Self {
+        let token = CancellationToken::new();
+        let poll = match call {
+            LongPollCall::Poll { session, poll, .. } => Secret::parse(session).map(|secret| (secret, *poll)),
+            _ => None,
+        };
+        if let Some(poll) = poll {
+            shared.long_polls.asked_for().insert(poll, token.clone());
+        }
+        Self { shared: Arc::clone(shared), poll, token }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if let Some(poll) = &self.poll {
+            self.shared.long_polls.asked_for().remove(poll);
+        }
+    }
 }
 
 async fn reply(shared: &Shared, reply_to: &Subject, answer: LongPollAnswer, rest: &[u8]) {
@@ -204,27 +243,22 @@ async fn reply(shared: &Shared, reply_to: &Subject, answer: LongPollAnswer, rest
     }
 }
 
-async fn serve(shared: &Shared, payload: &Bytes) -> (LongPollAnswer, Bytes) {
+async fn serve(
+    shared: &Shared,
+    call: LongPollCall,
+    rest: Bytes,
+    called_off: &CancellationToken,
+) -> (LongPollAnswer, Bytes) {
     let nothing = |answer| (answer, Bytes::new());
-    let (call, at) = match decode_with::<LongPollCall>(payload) {
-        Ok(call) => call,
-        Err(error) => {
-            tracing::warn!(%error, "another gateway's question could not be read: upgrade this gateway");
-            return nothing(LongPollAnswer::Restart);
-        }
-    };
     match call {
         LongPollCall::Leave { .. } => nothing(LongPollAnswer::Gone),
-        LongPollCall::Poll { session, seen, from, poll } => {
+        LongPollCall::Poll { session, seen, from, .. } => {
             let Some(secret) = Secret::parse(&session) else { return nothing(LongPollAnswer::Gone) };
-            let called_off = CancellationToken::new();
-            shared.long_polls.asked_for().insert((secret, poll), called_off.clone());
             let polled = tokio::select! {
                 biased;
                 () = called_off.cancelled() => Polled::Gone,
                 polled = shared.long_polls.poll(secret, seen) => polled,
             };
-            shared.long_polls.asked_for().remove(&(secret, poll));
             match polled {
                 Polled::Messages { number, messages } => {
                     let (total, from) = (messages.len(), from.min(messages.len()));
@@ -240,7 +274,7 @@ async fn serve(shared: &Shared, payload: &Bytes) -> (LongPollAnswer, Bytes) {
         }
         LongPollCall::Post { session, lines, before } => {
             let Some(secret) = Secret::parse(&session) else { return nothing(LongPollAnswer::Gone) };
-            let body = PostBody { bytes: payload.slice(at..), lines };
+            let body = PostBody { bytes: rest, lines };
             nothing(match shared.long_polls.post(secret, &body, before).await {
                 Posted::Taken => LongPollAnswer::Taken,
                 Posted::Gone => LongPollAnswer::Gone,

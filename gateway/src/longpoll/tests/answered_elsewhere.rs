@@ -1,5 +1,10 @@
 //! Two gateways, and answers that do not arrive.
 
+use simurgh_protocol::{
+    envelope::{LongPollAnswer, LongPollCall, decode_with, encode_with},
+    longpoll::SessionToken,
+};
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -79,6 +84,24 @@ async fn a_client_that_went_away_while_it_polled_leaves_its_messages_for_the_nex
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_is_called_off_by_what_comes_right_after_it() {
+    let here = Served::new(&[]).await;
+    let alice = Client::opened(&here, "alice").await;
+    let session = SessionToken::parse(alice.token.as_deref().unwrap()).unwrap();
+    let (secret, subject) = (session.secret.reveal(), here.subjects.long_polls(&session.process));
+    let poll = LongPollCall::Poll { session: secret.clone(), seen: None, from: 0, poll: 7 };
+    let leave = LongPollCall::Leave { session: secret, poll: 7 };
+    let start = testing::now();
+    let (answer, _) = tokio::join!(
+        biased;
+        here.bus.request(&subject, encode_with(&poll, b""), Duration::from_secs(20)),
+        here.bus.publish(&subject, encode_with(&leave, b"")),
+    );
+    assert_eq!(decode_with::<LongPollAnswer>(&answer.unwrap()).unwrap().0, LongPollAnswer::Gone);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
