@@ -33,6 +33,9 @@ use work::{Held, Outcome};
 const SILENCE: Duration = Duration::from_secs(60);
 /// A socket that takes nothing for so long is closed (contract section 3).
 const STALL: Duration = Duration::from_secs(30);
+/// A socket is not read from for so long after a frame of it was over its user's rates: whoever floods gets a hundred
+/// refusals a second, and the rest waits on the client's own side.
+const REST: Duration = Duration::from_millis(10);
 /// How long the client has to take leave once the server closes.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -66,11 +69,14 @@ enum Event {
 struct Limits {
     rates: Arc<UserRates>,
     env: Env,
+    /// Until when the socket is not read from.
+    rests_until: Option<Instant>,
 }
 
 impl Gate for Limits {
     fn count(&mut self, class: RateClass) -> Result<(), Duration> {
-        self.rates.check(class, self.env.instant())
+        let now = self.env.instant();
+        self.rates.check(class, now).inspect_err(|_| self.rests_until = Some(now + REST))
     }
 
     fn now(&self) -> Timestamp {
@@ -85,7 +91,7 @@ pub async fn run<T: Transport>(transport: T, vsn: Vsn, claims: Claims, permit: P
     let mut socket = Socket {
         transport,
         session: Session::new(user.clone(), vsn, shared.settings.bounds.max_channels, claims.expires_at),
-        gate: Limits { rates: shared.rates.of(&user, now), env: shared.env.clone() },
+        gate: Limits { rates: shared.rates.of(&user, now), env: shared.env.clone(), rests_until: None },
         session_id: shared.env.uuid().to_string(),
         mailbox: Mailbox::new(permit.id, shared.settings.bounds.max_unsent_bytes),
         user,
@@ -107,8 +113,10 @@ impl<T: Transport> Socket<T> {
     async fn serve(&mut self) -> End {
         loop {
             let deadline = self.deadline();
-            let closing = self.close_at.is_some_and(|at| at <= self.shared.env.instant());
-            let reads = !self.session.is_full() && !closing;
+            let now = self.shared.env.instant();
+            let closing = self.close_at.is_some_and(|at| at <= now);
+            self.gate.rests_until.take_if(|until| *until <= now);
+            let reads = !self.session.is_full() && !closing && self.gate.rests_until.is_none();
             let event = {
                 let Self { transport, work, mailbox, shared, close_at, .. } = self;
                 let (behind, mail) = (transport.is_behind(), transport.takes_mail());
@@ -270,7 +278,8 @@ impl<T: Transport> Socket<T> {
         let now = self.shared.env.instant();
         let token = now + self.session.deadline().since(self.shared.env.now());
         let drain = self.close_at.map_or(token, |at| if at > now { at } else { at + BUDGET });
-        token.min(self.transport.deadline()).min(drain)
+        let first = token.min(self.transport.deadline()).min(drain);
+        self.gate.rests_until.map_or(first, |until| until.max(now).min(first))
     }
 
     /// The socket is gone: its channels, and joins that are still under way, are given back.
@@ -286,3 +295,6 @@ impl<T: Transport> Socket<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ const SOCKETS = Number(process.env.SIMURGH_TEST_SOCKETS ?? 300);
 const RATE = Math.max(20, Math.round(SOCKETS / 40));
 const BURST = Math.round(RATE / 2);
 const PER_CONVERSATION = 50;
+/** Between messages, over all conversations: this process, which stands for all the clients, has to keep up with them. */
+const EACH_MS = 25;
 
 const file = wiredFor({ before, after }, {
   env: { SIMURGH_RATE_GATEWAY_JOINS: `${RATE}:${BURST}`, SIMURGH_DRAIN_WINDOW: "2s" },
@@ -78,7 +80,7 @@ test(`a restart of one of two gateways with ${SOCKETS} sockets: everybody is bac
     while (!over) {
       const { status } = await scene.service("POST", `/api/v1/conversations/${id}/messages`, { sender_id: screens[n * PER_CONVERSATION].client.user, message_type: "text", content: `${sent}`, client_random: sent }, {}).catch(() => ({ status: 0 }));
       if (status === 201 || status === 200) sent += 1;
-      await new Promise((resolve) => setTimeout(resolve, 100 + ids.length));
+      await new Promise((resolve) => setTimeout(resolve, Math.max(100, EACH_MS * ids.length)));
     }
     return sent;
   });
