@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use simurgh_backplane::{Bucket, BusError, subject};
+use simurgh_backplane::{Bucket, BusError, Key, subject};
 use simurgh_protocol::{
     UserId,
     envelope::{self, ChosenStatus, EntryMark, UserPresence},
@@ -33,6 +33,8 @@ pub(super) struct Write {
     pub(super) keep: bool,
     /// Whether the other gateways' entries were read.
     pub(super) known: bool,
+    /// The entry's revision, as far as it is known.
+    pub(super) last: Option<u64>,
     /// The entry may have been gone.
     pub(super) again: bool,
     pub(super) epoch: u64,
@@ -66,12 +68,8 @@ async fn store(
     let key = subject::user_key(user, &gateway);
     let mark = |revision, gone| Some(EntryMark { gateway: gateway.to_string(), revision, gone });
     if !write.keep {
-        let Some(found) = shared.bus.get(Bucket::Presence, &key).await? else { return Ok((None, None)) };
-        match shared.bus.delete(Bucket::Presence, &key, found.revision).await {
-            Ok(()) | Err(BusError::Conflict) => {}
-            Err(error) => return Err(error),
-        }
-        return Ok((mark(found.revision, true), None));
+        let removed = remove(shared, &key, write.last).await?;
+        return Ok((removed.and_then(|revision| mark(revision, true)), None));
     }
     let revision = shared.bus.put(Bucket::Presence, &key, envelope::encode(&write.entry)).await?;
     if write.known {
@@ -91,4 +89,19 @@ async fn store(
         }
     }
     Ok((mark(revision, false), latest))
+}
+
+/// Removes the entry, and answers the revision that it had; none where there was none. It is read only where the last
+/// write's answer was lost, or the bucket: a replica that lags would show an older entry, or none.
+async fn remove(shared: &Shared, key: &Key, last: Option<u64>) -> Result<Option<u64>, BusError> {
+    if let Some(revision) = last {
+        match shared.bus.delete(Bucket::Presence, key, revision).await {
+            Ok(()) => return Ok(last),
+            Err(BusError::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let Some(found) = shared.bus.get(Bucket::Presence, key).await? else { return Ok(None) };
+    shared.bus.delete(Bucket::Presence, key, found.revision).await?;
+    Ok(Some(found.revision))
 }

@@ -85,6 +85,7 @@ impl User {
             keep: !self.topics.is_empty() || !metas.is_empty(),
             entry: UserPresence { chosen: self.chosen, metas },
             known: self.known,
+            last: self.mark.as_ref().filter(|mark| !mark.gone).map(|mark| mark.revision),
             again: std::mem::take(&mut self.retell),
             epoch: self.epoch,
             joining: std::mem::take(&mut self.joining),
