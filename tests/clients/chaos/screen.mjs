@@ -23,6 +23,8 @@ export class Screen {
   #known = new Set();
   #cursor;
   #catchingUp = Promise.resolve();
+  /** What came while a join's reply was too short, to be handled after what it left out. */
+  #waiting;
 
   /** `call(path)` is an HTTP GET as this user. */
   constructor(client, id, call) {
@@ -79,6 +81,8 @@ export class Screen {
 
   #joined(reply) {
     this.joins += 1;
+    // What the channel before this one left to be caught up with, this one's reply counts from.
+    this.#waiting = undefined;
     if (reply.last_seq < this.#asked) this.#wrong(`the tail went back from ${this.#asked} to ${reply.last_seq}`);
     let expected = this.#asked;
     for (const message of reply.messages) {
@@ -99,10 +103,12 @@ export class Screen {
 
   /** Reads on where a join's reply had no room for all of it; broadcasts wait meanwhile. */
   async #catchUp(reply) {
-    this.waiting = [];
+    const round = this.joins;
+    this.#waiting = [];
     for (let more = true; more; ) {
       const query = new URLSearchParams({ after_seq: this.last, limit: 200, since: this.#cursor });
       const page = await this.call(`/api/v1/conversations/${this.id}/messages?${query}`);
+      if (round !== this.joins) return;
       if (page.status !== 200) continue;
       for (const message of page.body.messages) {
         if (message.seq === this.last + 1 && message.seq <= reply.last_seq) this.#show(message);
@@ -111,13 +117,13 @@ export class Screen {
       this.#cursor = page.body.change_cursor;
       more = this.last < reply.last_seq || page.body.changes_truncated;
     }
-    const { waiting } = this;
-    this.waiting = undefined;
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
     waiting.forEach((handle) => handle());
   }
 
   #broadcast(message) {
-    if (this.waiting) return this.waiting.push(() => this.#broadcast(message));
+    if (this.#waiting) return this.#waiting.push(() => this.#broadcast(message));
     if (message.seq === this.last + 1) return this.#show(message);
     // While it joins again, the channel before may still speak; the reply says what counts.
     if (!this.channel.isJoined()) return;
@@ -126,12 +132,12 @@ export class Screen {
   }
 
   #reacted({ message_id, user_id, reaction }, added) {
+    if (this.#waiting) return this.#waiting.push(() => this.#reacted({ message_id, user_id, reaction }, added));
     if (!this.#known.has(message_id)) {
       // While it joins again, the channel before may still speak; the reply says what counts.
       if (this.channel.isJoined()) this.#wrong(`a reaction to ${message_id} came before the message`);
       return;
     }
-    if (this.waiting) return this.waiting.push(() => this.#reacted({ message_id, user_id, reaction }, added));
     const reactions = this.reactions.get(message_id) ?? {};
     this.reactions.set(message_id, reactions);
     const users = (reactions[reaction] ??= new Set());

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Kinds of fault.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "worker killed",
     "gateway killed",
     "worker terminated",
@@ -22,6 +22,7 @@ const KINDS: [&str; 11] = [
     "gateway cut off",
     "worker cut off",
     "one-way cut",
+    "gateway deaf",
     "backplane restarted",
     "store frozen",
 ];
@@ -82,6 +83,7 @@ impl Storm {
         self.system.weather.thaw_store(&self.env);
         for node in self.system.all() {
             node.link.set_life(Life::Runs);
+            node.link.deafen(false);
             node.bus.reconnect();
         }
         while self.system.gateways().len() < 2 {
@@ -124,6 +126,7 @@ impl Storm {
             "gateway cut off" => self.cut(node(system.gateways()), Duration::from_secs(5)),
             "worker cut off" => self.cut(node(system.workers()), Duration::from_secs(5)),
             "one-way cut" => self.cut_one_way(node(system.all()), Duration::from_secs(6)),
+            "gateway deaf" => self.deafen(node(system.gateways()), Duration::from_secs(4)),
             "backplane restarted" => self.restart_backplane(),
             "store frozen" => system.weather.freeze_store(env.instant() + env.jitter(Duration::from_secs(5))),
             _ => {}
@@ -167,6 +170,15 @@ impl Storm {
             node.bus.disconnect();
             sleep(after / 8).await;
             node.bus.reconnect();
+        });
+    }
+
+    fn deafen(&self, node: Option<Node>, longest: Duration) {
+        let (Some(node), after) = (node, self.env.jitter(longest)) else { return };
+        node.link.deafen(true);
+        tokio::spawn(async move {
+            sleep(after).await;
+            node.link.deafen(false);
         });
     }
 

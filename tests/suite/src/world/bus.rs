@@ -52,9 +52,11 @@ impl LinkedBus {
 
     /// It is back.
     pub fn reconnect(&self) {
+        let was_cut = self.link.out_cut() || self.link.in_cut();
         self.link.cut(false, false);
-        self.connected.send_replace(true);
-        let _ = self.notices.send(Notice::Reconnected);
+        if !self.connected.send_replace(true) || was_cut {
+            let _ = self.notices.send(Notice::Reconnected);
+        }
     }
 
     /// Something goes out.
@@ -223,7 +225,7 @@ impl Post {
         // A command gets its answer or not: `request` sees to that.
         let is_command = delivery.reply_to.is_some();
         let cut = self.link.in_cut() || !*self.connected.borrow();
-        if cut || (!is_command && self.link.hits(odds.lost, "broadcast lost")) {
+        if cut || (!is_command && (self.link.is_deaf() || self.link.hits(odds.lost, "broadcast lost"))) {
             return;
         }
         let copies =

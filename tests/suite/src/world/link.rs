@@ -72,6 +72,8 @@ struct Status {
     out_cut: bool,
     /// What the backplane says does not reach the process.
     in_cut: bool,
+    /// Broadcasts do not reach the process, and it does not notice.
+    deaf: bool,
 }
 
 /// One process's link.
@@ -131,7 +133,7 @@ impl Link {
     /// A link of a process that runs.
     #[must_use]
     pub fn new(env: Env, weather: Arc<Weather>) -> Arc<Self> {
-        let status = Status { life: Life::Runs, out_cut: false, in_cut: false };
+        let status = Status { life: Life::Runs, out_cut: false, in_cut: false, deaf: false };
         let (wakers, streams) = (Mutex::default(), AtomicU64::new(0));
         Arc::new(Self { env, weather, status: Watched::new(status), wakers, streams })
     }
@@ -161,6 +163,17 @@ impl Link {
     /// Cuts the link to the backplane in these directions.
     pub fn cut(&self, out_cut: bool, in_cut: bool) {
         self.status.change(|status| (status.out_cut, status.in_cut) = (out_cut, in_cut));
+    }
+
+    /// From now on broadcasts do not reach it, or do again: as where a server lets go of what a slow reader did not take.
+    pub fn deafen(&self, deaf: bool) {
+        self.status.change(|status| status.deaf = deaf);
+    }
+
+    /// Whether broadcasts do not reach it.
+    #[must_use]
+    pub fn is_deaf(&self) -> bool {
+        self.status.get().deaf
     }
 
     /// Whether what it says is lost.
