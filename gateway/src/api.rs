@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 
 use crate::{Shared, config::ServiceCalls};
@@ -55,6 +55,7 @@ fn router(context: Context) -> Router {
         .route("/contacts/{user_id}", put(contacts::add).delete(contacts::remove))
         .route("/users/{user_id}/presence", get(users::presence))
         .route("/users/{user_id}/notifications", post(users::notify))
+        .route("/users/{user_id}/sessions", delete(users::revoke))
         .with_state(context);
     let api = Router::new()
         .nest("/api/v1", calls)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, errors::ErrorKind};
 use serde_json::{Map, Value};
-use simurgh_protocol::{Timestamp, UserId};
+use simurgh_protocol::{Timestamp, UserId, envelope::Presented};
 use simurgh_service::config::BadSetting;
 
 use crate::config::{Settings, Tokens};
@@ -33,6 +33,14 @@ pub struct Claims {
     pub expires_at: Timestamp,
     /// When it was issued, where it says so.
     pub issued_at: Option<Timestamp>,
+}
+
+impl Claims {
+    /// What workers look at: whether the token was revoked. Nothing where it names no user.
+    #[must_use]
+    pub fn presented(&self) -> Option<Presented> {
+        Some(Presented { user: self.user.clone()?, issued_at: self.issued_at })
+    }
 }
 
 /// Why a token is refused. Never holds any of it.

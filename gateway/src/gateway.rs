@@ -23,6 +23,7 @@ use crate::{
     longpoll::{LongPolls, elsewhere},
     page,
     rates::Rates,
+    revocations,
     serve::{self, Capacity},
     sockets::{self, Sockets},
     topic::actor::GRACE,
@@ -175,6 +176,9 @@ fn start(shared: &Arc<Shared>, Inboxes { messages, presences, questions }: Inbox
     let polls = shared.readiness.part("long polls");
     polls.fails("not listening yet");
     tasks.spawn(elsewhere::listen(Arc::clone(shared), polls));
+    let told = shared.readiness.part("revocations");
+    told.fails("not listening yet");
+    tasks.spawn(revocations::run(Arc::clone(shared), told));
     let this = Arc::clone(shared);
     tasks.spawn(async move { this.workers.listen(this.stopped.clone()).await });
     tasks.spawn(appear(Arc::clone(shared), presence));

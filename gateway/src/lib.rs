@@ -13,6 +13,7 @@ pub mod longpoll;
 pub mod mailbox;
 pub mod page;
 pub mod rates;
+pub mod revocations;
 pub mod serve;
 pub mod session;
 pub mod shared;

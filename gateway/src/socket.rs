@@ -8,6 +8,7 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use simurgh_env::Env;
 use simurgh_protocol::{CloseCode, Frame, Timestamp, Topic, UserId, Vsn, event::RateClass};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Shared,
@@ -48,6 +49,8 @@ struct Socket<T> {
     session_id: String,
     mailbox: Arc<Mailbox>,
     shared: Arc<Shared>,
+    /// Cancelled once the token is revoked.
+    revoked: CancellationToken,
     held: BTreeMap<ChannelId, (Topic, Held)>,
     work: FuturesUnordered<BoxFuture<'static, Outcome>>,
     /// Whether the mailbox has its turn before work and reading.
@@ -62,6 +65,7 @@ enum Event {
     Woken,
     Outcome(Box<Outcome>),
     Draining,
+    Revoked,
     Time,
 }
 
@@ -96,6 +100,7 @@ pub async fn run<T: Transport>(transport: T, vsn: Vsn, claims: Claims, permit: P
         mailbox: Mailbox::new(permit.id, shared.settings.bounds.max_unsent_bytes),
         user,
         vsn,
+        revoked: permit.revoked.clone(),
         held: BTreeMap::new(),
         work: FuturesUnordered::new(),
         mail_first: true,
@@ -118,10 +123,11 @@ impl<T: Transport> Socket<T> {
             self.gate.rests_until.take_if(|until| *until <= now);
             let reads = !self.session.is_full() && !closing && self.gate.rests_until.is_none();
             let event = {
-                let Self { transport, work, mailbox, shared, close_at, .. } = self;
+                let Self { transport, work, mailbox, shared, close_at, revoked, .. } = self;
                 let (behind, mail) = (transport.is_behind(), transport.takes_mail());
                 tokio::select! {
                     biased;
+                    () = revoked.cancelled() => Event::Revoked,
                     () = shared.draining.cancelled(), if close_at.is_none() => Event::Draining,
                     Some(outcome) = work.next(), if !behind => Event::Outcome(Box::new(outcome)),
                     happened = transport.next(reads) => Event::Transport(happened),
@@ -151,6 +157,7 @@ impl<T: Transport> Socket<T> {
             Event::Transport(Happened::Received(incoming)) => self.received(incoming).await,
             Event::Transport(Happened::Heard) | Event::Time => None,
             Event::Transport(Happened::Ended(end)) => Some(end),
+            Event::Revoked => Some(End::Close(CloseCode::Revoked)),
             Event::Transport(Happened::Written) => {
                 // Replies and reading have every other turn, however much is queued.
                 self.mail_first = !self.mail_first;
@@ -194,8 +201,9 @@ impl<T: Transport> Socket<T> {
             },
             Outcome::Done { channel, result } => self.session.done(channel, result, &mut self.gate),
             Outcome::Renewed { channel, result } => {
-                if let Ok((_, expires_at)) = &result {
-                    self.session.renewed(*expires_at);
+                if let Ok((_, claims)) = &result {
+                    self.session.renewed(claims.expires_at);
+                    self.shared.sockets.renewed(&self.user, self.mailbox.socket, claims.issued_at);
                 }
                 self.session.done(channel, result.map(|(response, _)| response), &mut self.gate)
             }

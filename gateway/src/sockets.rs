@@ -10,12 +10,13 @@ use std::{
 use bytes::Bytes;
 use simurgh_backplane::Delivery;
 use simurgh_protocol::{
-    Raw, UserId, Vsn,
-    envelope::{self, GatewayEnvelope},
+    Raw, Timestamp, UserId, Vsn,
+    envelope::{self, GatewayEnvelope, Revocation},
     frame,
 };
 use simurgh_service::readiness::PartHandle;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Shared,
@@ -42,8 +43,17 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Connected {
-    sockets: usize,
+    sockets: Vec<Open>,
     channels: Vec<UserChannel>,
+}
+
+/// A socket, or a long-poll session.
+#[derive(Debug)]
+struct Open {
+    id: SocketId,
+    /// Of its token.
+    issued_at: Option<Timestamp>,
+    revoked: CancellationToken,
 }
 
 /// A channel joined on a user's own topic.
@@ -64,14 +74,16 @@ pub struct Permit {
     user: UserId,
     /// The socket's name.
     pub id: SocketId,
+    /// Cancelled once its token is revoked.
+    pub revoked: CancellationToken,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut inner = self.sockets.lock();
         if let Some(connected) = inner.users.get_mut(&self.user) {
-            connected.sockets = connected.sockets.saturating_sub(1);
-            if connected.sockets == 0 && connected.channels.is_empty() {
+            connected.sockets.retain(|open| open.id != self.id);
+            if connected.sockets.is_empty() && connected.channels.is_empty() {
                 inner.users.remove(&self.user);
             }
         }
@@ -85,18 +97,33 @@ impl Sockets {
         Arc::new(Self { max_per_user, inner: Mutex::default() })
     }
 
-    /// Leave for one more socket of the user; none where it has as many as it may.
+    /// Leave for one more socket of the user, with a token of then; none where it has as many as it may.
     #[must_use]
-    pub fn admit(self: &Arc<Self>, user: &UserId) -> Option<Permit> {
+    pub fn admit(self: &Arc<Self>, user: &UserId, issued_at: Option<Timestamp>) -> Option<Permit> {
         let mut inner = self.lock();
         inner.last += 1;
         let id = SocketId(inner.last);
         let connected = inner.users.entry(user.clone()).or_default();
-        if connected.sockets >= self.max_per_user {
+        if connected.sockets.len() >= self.max_per_user {
             return None;
         }
-        connected.sockets += 1;
-        Some(Permit { sockets: Arc::clone(self), user: user.clone(), id })
+        let revoked = CancellationToken::new();
+        connected.sockets.push(Open { id, issued_at, revoked: revoked.clone() });
+        Some(Permit { sockets: Arc::clone(self), user: user.clone(), id, revoked })
+    }
+
+    /// The socket goes on with a token of then.
+    pub fn renewed(&self, user: &UserId, socket: SocketId, issued_at: Option<Timestamp>) {
+        let mut inner = self.lock();
+        let sockets = inner.users.get_mut(user).into_iter().flat_map(|connected| &mut connected.sockets);
+        sockets.filter(|open| open.id == socket).for_each(|open| open.issued_at = issued_at);
+    }
+
+    /// Ends the sockets whose tokens this covers.
+    pub fn revoke(&self, revocation: &Revocation) {
+        let inner = self.lock();
+        let sockets = inner.users.get(&revocation.user).into_iter().flat_map(|connected| &connected.sockets);
+        sockets.filter(|open| revocation.covers(open.issued_at)).for_each(|open| open.revoked.cancel());
     }
 
     /// What is said to the user reaches this channel from now on.
@@ -109,7 +136,7 @@ impl Sockets {
         let mut inner = self.lock();
         if let Some(connected) = inner.users.get_mut(user) {
             connected.channels.retain(|open| (open.mailbox.socket, open.channel) != (socket, channel));
-            if connected.sockets == 0 && connected.channels.is_empty() {
+            if connected.sockets.is_empty() && connected.channels.is_empty() {
                 inner.users.remove(user);
             }
         }
@@ -118,7 +145,7 @@ impl Sockets {
     /// How many sockets are open.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.lock().users.values().map(|connected| connected.sockets).sum()
+        self.lock().users.values().map(|connected| connected.sockets.len()).sum()
     }
 
     /// Says something to users on their own topics. Lost to sockets that have no room (contract, guarantee 6).
@@ -180,7 +207,8 @@ pub async fn listen(shared: Arc<Shared>, part: PartHandle) {
     }
 }
 
-async fn receive(shared: &Shared, delivery: Delivery) {
+/// Does what is said to this gateway, and says that it is noted where somebody waits for that.
+pub(crate) async fn receive(shared: &Shared, delivery: Delivery) {
     match envelope::decode(&delivery.payload) {
         Ok(GatewayEnvelope::Told { users, event, payload }) => shared.sockets.tell(&users, &event, &payload),
         Ok(GatewayEnvelope::Chosen { user, chosen }) => {
@@ -192,6 +220,7 @@ async fn receive(shared: &Shared, delivery: Delivery) {
         Ok(GatewayEnvelope::Visibility { viewer, seen }) => {
             shared.visible.tell(visible::Message::Visibility { viewer, seen }).await;
         }
+        Ok(GatewayEnvelope::Revoked(revocation)) => shared.sockets.revoke(&revocation),
         Err(error) => {
             tracing::warn!(%error, "an envelope that this build cannot read was dropped: upgrade this gateway");
             return;

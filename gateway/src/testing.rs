@@ -16,7 +16,7 @@ use simurgh_backplane::{
 use simurgh_env::Env;
 use simurgh_protocol::{
     Raw, Refusal,
-    envelope::{self, Answer, Command, Success},
+    envelope::{self, Answer, Call, Command, Success},
 };
 use simurgh_service::{MemoryConnections, MemoryConnector, Readiness, config::parse_from};
 use tokio::{
@@ -70,6 +70,7 @@ pub struct Served {
     pub public: MemoryConnector,
     pub internal: MemoryConnector,
     pub shutdown: CancellationToken,
+    answers: Answers,
 }
 
 impl Served {
@@ -82,15 +83,23 @@ impl Served {
     pub async fn with_signing(args: &[&str], signing: Option<page::Signing>) -> Self {
         let env = Env::seeded(7);
         let bus: SharedBus = Arc::new(MemoryBus::new(env.clone()));
-        Self::on(bus, env, args, signing).await
+        let answers = Answers::default();
+        tokio::spawn(work(Arc::clone(&bus), answers.clone()));
+        Self::on(bus, env, args, signing, answers).await
     }
 
     /// Runs another one on the same backplane.
     pub async fn beside(&self, args: &[&str]) -> Self {
-        Self::on(Arc::clone(&self.bus), self.env.fork(), args, None).await
+        Self::on(Arc::clone(&self.bus), self.env.fork(), args, None, self.answers.clone()).await
     }
 
-    async fn on(bus: SharedBus, env: Env, args: &[&str], signing: Option<page::Signing>) -> Self {
+    async fn on(
+        bus: SharedBus,
+        env: Env,
+        args: &[&str],
+        signing: Option<page::Signing>,
+        answers: Answers,
+    ) -> Self {
         let subjects = Subjects::new("test");
         let parts = Parts {
             bus: Arc::clone(&bus),
@@ -109,7 +118,7 @@ impl Served {
         while !readiness.parts_work() {
             settle().await;
         }
-        Self { env, bus, subjects, readiness, public, internal, shutdown }
+        Self { env, bus, subjects, readiness, public, internal, shutdown, answers }
     }
 
     /// A client on the public listener.
@@ -175,25 +184,45 @@ pub async fn heard(stream: &mut (impl AsyncRead + Unpin)) -> Heard {
 /// Commands that reached the worker of [`worker`].
 pub type Asked = Arc<Mutex<Vec<Command>>>;
 
+/// What a worker answers.
+type Answering = Box<dyn Fn(&Command) -> Result<(u16, Value), Refusal> + Send>;
+
+/// What the worker beside the gateways answers, and what it was asked.
+#[derive(Clone, Default)]
+struct Answers(Arc<Mutex<Option<(Answering, Asked)>>>);
+
+/// Every token counts; other commands are answered by whoever was set to, if somebody was.
+async fn work(bus: SharedBus, answers: Answers) {
+    let any_worker = Subjects::new("test").any_worker();
+    let mut commands = bus.subscribe(&any_worker, Some(WORKERS)).await.unwrap();
+    while let Some(delivery) = commands.next().await {
+        let command: Command = envelope::decode(&delivery.payload).unwrap();
+        let answered = match (&command.call, &*answers.0.lock().unwrap()) {
+            (Call::Admit, _) => Some(Ok((204, json!({})))),
+            (Call::Revocations { .. }, _) => Some(Ok((200, json!({"revocations": [], "more": false})))),
+            (_, Some((answering, asked))) => {
+                let answered = answering(&command);
+                asked.lock().unwrap().push(command);
+                Some(answered)
+            }
+            (_, None) => None,
+        };
+        let answer = match answered {
+            Some(Ok((status, body))) => Answer::Ok(Success { status, body: Raw::of(&body) }),
+            Some(Err(refusal)) => Answer::Refused(refusal),
+            None => continue,
+        };
+        bus.publish(&delivery.reply_to.unwrap(), envelope::encode(&answer)).await.unwrap();
+    }
+}
+
 /// A worker that answers every command so.
 pub async fn worker(
     served: &Served,
     answer: impl Fn(&Command) -> Result<(u16, Value), Refusal> + Send + 'static,
 ) -> Asked {
     let asked = Asked::default();
-    let mut commands = served.bus.subscribe(&served.subjects.any_worker(), Some(WORKERS)).await.unwrap();
-    let (bus, noted) = (Arc::clone(&served.bus), Arc::clone(&asked));
-    tokio::spawn(async move {
-        while let Some(delivery) = commands.next().await {
-            let command: Command = envelope::decode(&delivery.payload).unwrap();
-            let answer = match answer(&command) {
-                Ok((status, body)) => Answer::Ok(Success { status, body: Raw::of(&body) }),
-                Err(refusal) => Answer::Refused(refusal),
-            };
-            noted.lock().unwrap().push(command);
-            bus.publish(&delivery.reply_to.unwrap(), envelope::encode(&answer)).await.unwrap();
-        }
-    });
+    *served.answers.0.lock().unwrap() = Some((Box::new(answer), Arc::clone(&asked)));
     asked
 }
 

@@ -12,7 +12,10 @@ use axum::{
 };
 use http::{HeaderMap, Method, Version, header, request::Parts};
 use hyper_util::rt::TokioIo;
-use simurgh_protocol::{UserId, Vsn};
+use simurgh_protocol::{
+    Reason, UserId, Vsn,
+    envelope::{Call, Principal},
+};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -31,6 +34,8 @@ pub(crate) use answer::Refused;
 
 /// How long the 101 may take to reach the connection.
 const SWITCH: Duration = Duration::from_secs(10);
+/// How long a worker has to look at the token.
+const LOOK: Duration = Duration::from_secs(4);
 
 /// What a client that may have a socket asked for.
 #[derive(Debug)]
@@ -57,7 +62,7 @@ pub async fn upgrade(
         Ok((opening, key)) => (opening, derive_accept_key(key)),
         Err(refused) => return answer::refused(&refused),
     };
-    let (place, permit) = match admitted(&shared, peer, &parts.headers, &opening.user).await {
+    let (place, permit) = match admitted(&shared, peer, &parts.headers, &opening).await {
         Ok(admitted) => admitted,
         Err(refused) => return answer::refused(&refused),
     };
@@ -134,7 +139,7 @@ pub(crate) async fn admitted(
     shared: &Shared,
     peer: SocketAddr,
     headers: &HeaderMap,
-    user: &UserId,
+    Opening { claims, user, .. }: &Opening,
 ) -> Result<(Place, Permit), Refused> {
     ready(shared)?;
     let client = shared.admission.client_address(peer.ip(), headers);
@@ -147,8 +152,21 @@ pub(crate) async fn admitted(
         }
         ready(shared)?;
     }
-    let permit = shared.sockets.admit(user).ok_or(Refused::TooManySockets)?;
-    shared.admission.place().map(|place| (place, permit)).ok_or(Refused::Unavailable(Duration::ZERO))
+    // From here on a revocation finds it; one of before is found by the worker.
+    let permit = shared.sockets.admit(user, claims.issued_at).ok_or(Refused::TooManySockets)?;
+    let place = shared.admission.place().ok_or(Refused::Unavailable(Duration::ZERO))?;
+    not_revoked(shared, claims).await?;
+    Ok((place, permit))
+}
+
+/// Has a worker look whether the token was revoked.
+async fn not_revoked(shared: &Shared, claims: &Claims) -> Result<(), Refused> {
+    let (until, token) = (shared.env.instant() + LOOK, claims.presented());
+    match shared.workers.call_presenting(until, Principal::Service, token, Call::Admit).await {
+        Ok(_) => Ok(()),
+        Err(refusal) if refusal.reason == Reason::Unauthorized => Err(Refused::Forbidden),
+        Err(_) => Err(Refused::Unavailable(Duration::ZERO)),
+    }
 }
 
 /// A gateway that drains takes new sockets until its delay is over.

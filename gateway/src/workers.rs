@@ -15,7 +15,7 @@ use simurgh_backplane::{BusError, SharedBus, Subject, subject::Subjects};
 use simurgh_env::Env;
 use simurgh_protocol::{
     Refusal,
-    envelope::{self, Answer, Call, Command, Principal, Success, WorkerAlive},
+    envelope::{self, Answer, Call, Command, Presented, Principal, Success, WorkerAlive},
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -78,6 +78,20 @@ impl Workers {
         principal: Principal,
         call: Call,
     ) -> Result<Success, Refusal> {
+        self.call_presenting(give_up_at, principal, None, call).await
+    }
+
+    /// The same for somebody whose token was not looked at by a worker yet.
+    ///
+    /// # Errors
+    /// As [`Self::call`], and `unauthorized` where the token was revoked.
+    pub async fn call_presenting(
+        &self,
+        give_up_at: Instant,
+        principal: Principal,
+        token: Option<Presented>,
+        call: Call,
+    ) -> Result<Success, Refusal> {
         let id = self.env.uuid();
         let mut tried = Vec::new();
         let mut pause = PAUSE;
@@ -91,6 +105,7 @@ impl Workers {
             let command = Command {
                 id,
                 principal: principal.clone(),
+                token: token.clone(),
                 deadline: self.env.now().plus(window),
                 call: call.clone(),
             };

@@ -10,13 +10,19 @@ use crate::{Request, Worker, reactions::React};
 impl Worker {
     /// Does what a command asks, within its deadline.
     pub async fn answer(&self, command: Command) -> Answer {
-        let Command { id, principal, deadline, call } = command;
+        let Command { id, principal, token, deadline, call } = command;
         let request = Request { id, principal, deadline };
         let left = deadline.since(self.env.now());
         if left.is_zero() {
             return Answer::Refused(Refusal::unavailable("it came too late"));
         }
-        match tokio::time::timeout(left, self.call(&request, call)).await {
+        let called = async {
+            if let Some(token) = token {
+                self.check_token(&request, &token).await?;
+            }
+            self.call(&request, call).await
+        };
+        match tokio::time::timeout(left, Box::pin(called)).await {
             Ok(Ok(success)) => Answer::Ok(success),
             Ok(Err(refusal)) => Answer::Refused(refusal),
             Err(_) => Answer::Refused(Refusal::unavailable("it took too long")),
@@ -45,6 +51,10 @@ impl Worker {
                 self.set_contact(request, user.as_ref(), &contact, present).await
             }
             Call::GetPresence { user } => self.get_presence(request, &user).await,
+            Call::Revoke { user } => self.revoke(request, user).await,
+            Call::Revocations { since } => self.revocations(request, since).await,
+            // It was, or there would be no call.
+            Call::Admit => Ok(Success { status: 204, body: Raw::empty() }),
             Call::Notify { user, body } => self.notify(request, &user, &body).await,
             Call::PresenceChanged { user, entry } => self.presence_changed(request, &user, entry).await,
             Call::Visible => self.visible(request).await,

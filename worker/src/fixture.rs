@@ -72,6 +72,7 @@ impl Gateway {
                     (vec![viewer], "visibility".to_owned(), Raw::of(&seen))
                 }
                 GatewayEnvelope::Chosen { .. } => panic!("workers choose no status"),
+                GatewayEnvelope::Revoked(_) => panic!("that is said to all gateways"),
             };
             let users = users.iter().map(ToString::to_string).collect();
             Heard { users, event, payload: payload.parse().unwrap() }
@@ -114,7 +115,7 @@ impl World {
     pub(crate) async fn attempt(&self, who: &str, id: Uuid, call: Call) -> Outcome {
         let principal = if who == "service" { Principal::Service } else { Principal::User(user(who)) };
         let deadline = self.worker.env.now().plus(Duration::from_secs(5));
-        let command = Command { id, principal, deadline, call };
+        let command = Command { id, principal, token: None, deadline, call };
         match self.worker.answer(command).await {
             Answer::Ok(success) => Ok((success.status, success.body.parse().unwrap())),
             Answer::Refused(refusal) => Err(refusal),

@@ -27,6 +27,7 @@ pub(crate) mod presence;
 pub(crate) mod reactions;
 pub(crate) mod reading;
 pub mod ready;
+pub(crate) mod revocation;
 #[cfg(test)]
 mod rig;
 pub mod serve;

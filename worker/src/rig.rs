@@ -109,7 +109,7 @@ impl Rig {
     ) -> Outcome {
         let principal =
             if who == "service" { Principal::Service } else { Principal::User(UserId::new(who).unwrap()) };
-        let command = Command { id, principal, deadline: self.env.now().plus(within), call };
+        let command = Command { id, principal, token: None, deadline: self.env.now().plus(within), call };
         match worker.answer(command).await {
             Answer::Ok(success) => Ok((success.status, success.body.parse().unwrap())),
             Answer::Refused(refusal) => Err(refusal),

@@ -11,13 +11,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use simurgh_protocol::{
     Raw, Reason, Refusal,
-    envelope::{Call, Principal, Success},
+    envelope::{Call, Presented, Principal, Success},
     event::RateClass,
 };
 use tokio::time::timeout;
 
 use super::{Context, Error};
-use crate::{Shared, auth, rates};
+use crate::{Shared, auth, rates, workers::BUDGET};
 
 /// How long a body may take to arrive.
 const BODY: Duration = Duration::from_secs(10);
@@ -26,6 +26,8 @@ const BODY: Duration = Duration::from_secs(10);
 pub(super) struct Caller {
     shared: Arc<Shared>,
     principal: Principal,
+    /// The token, which a worker looks at before it does anything.
+    token: Option<Presented>,
 }
 
 impl FromRequestParts<Context> for Caller {
@@ -38,6 +40,7 @@ impl FromRequestParts<Context> for Caller {
             .auth
             .verify(token, shared.env.now())
             .map_err(|error| Refusal::new(Reason::Unauthorized, error.to_string()))?;
+        let token = claims.presented();
         let principal = match claims.user {
             _ if claims.service && !context.services => {
                 let message = "a service's token is taken on the internal listener only";
@@ -47,7 +50,7 @@ impl FromRequestParts<Context> for Caller {
             Some(user) => Principal::User(user),
             None => return Err(Refusal::new(Reason::Unauthorized, "the token names no user").into()),
         };
-        Ok(Self { shared, principal })
+        Ok(Self { shared, principal, token })
     }
 }
 
@@ -87,7 +90,10 @@ impl Caller {
 
     /// Has a worker do it, and answers as it says.
     pub(super) async fn call(self, call: Call) -> Result<Response, Error> {
-        let Success { status, body } = self.shared.workers.call(self.principal, call).await?;
+        let Success { status, body } = {
+            let Self { shared, principal, token } = self;
+            shared.workers.call_presenting(shared.env.instant() + BUDGET, principal, token, call).await?
+        };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
         if status == StatusCode::NO_CONTENT {
             return Ok(status.into_response());

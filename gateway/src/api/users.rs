@@ -1,4 +1,4 @@
-//! Users: their presence, and notices to them.
+//! Users: their presence, notices to them, and their sessions.
 
 use axum::{extract::Request, response::Response};
 use simurgh_protocol::{envelope::Call, event::RateClass};
@@ -13,4 +13,8 @@ pub(super) async fn notify(caller: Caller, User(user): User, request: Request) -
     caller.count(RateClass::Pushes)?;
     let body = caller.body(request).await?;
     caller.call(Call::Notify { user, body }).await
+}
+
+pub(super) async fn revoke(caller: Caller, User(user): User) -> Result<Response, Error> {
+    caller.call(Call::Revoke { user }).await
 }

@@ -93,7 +93,7 @@ async fn begin(shared: &Arc<Shared>, peer: SocketAddr, parts: &Parts, asked: &As
         Ok(opening) => opening,
         Err(refused) => return answer::refused(&refused),
     };
-    let (place, permit) = match upgrade::admitted(shared, peer, &parts.headers, &opening.user).await {
+    let (place, permit) = match upgrade::admitted(shared, peer, &parts.headers, &opening).await {
         Ok(admitted) => admitted,
         Err(refused) => return answer::refused(&refused),
     };

@@ -2,14 +2,44 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use simurgh_protocol::{
+    Timestamp, UserId,
+    envelope::{self, GatewayEnvelope, Revocation},
+};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 use crate::testing::{self, Served};
 
 async fn open(served: &Served, user: &str) -> WebSocketStream<tokio::io::DuplexStream> {
-    let token = testing::user_token(&served.env, user);
+    let now = served.env.now().as_secs();
+    let token = testing::token(&json!({"sub": user, "iat": now, "exp": now + 3_600}));
     let address = format!("ws://simurgh/socket/websocket?vsn=2.0.0&token={token}");
     client_async(address, served.connect().await).await.unwrap().0
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_ends_the_sockets_of_tokens_of_before_and_no_others() {
+    let served = Served::new(&[]).await;
+    let (mut alices, mut bobs) = (open(&served, "alice").await, open(&served, "bob").await);
+    let now = served.env.now();
+    let revoked = |at: Timestamp| {
+        let user = UserId::new("alice").unwrap();
+        envelope::encode(&GatewayEnvelope::Revoked(Revocation { user, at }))
+    };
+    let all = served.subjects.all_gateways();
+    // Of before the token was issued: late news.
+    let hour = Duration::from_secs(3_600).as_millis();
+    let before = Timestamp::from_millis(now.as_millis() - u64::try_from(hour).unwrap());
+    served.bus.publish(&all, revoked(before)).await.unwrap();
+    for socket in [&mut alices, &mut bobs] {
+        socket.send(text(&json!([null, "1", "phoenix", "heartbeat", {}]))).await.unwrap();
+        assert!(socket.next().await.unwrap().unwrap().is_text());
+    }
+    served.bus.publish(&all, revoked(now)).await.unwrap();
+    let Some(Ok(Message::Close(Some(close)))) = alices.next().await else { panic!("it was to be closed") };
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (4003, "revoked"));
+    bobs.send(text(&json!([null, "2", "phoenix", "heartbeat", {}]))).await.unwrap();
+    assert!(bobs.next().await.unwrap().unwrap().is_text());
 }
 
 fn text(frame: &Value) -> Message {

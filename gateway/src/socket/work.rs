@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 use simurgh_backplane::BusError;
 use simurgh_protocol::{
-    ConversationId, Push, Raw, Reason, Ref, Refusal, Timestamp, Topic, UserId,
+    ConversationId, Push, Raw, Reason, Ref, Refusal, Topic, UserId,
     envelope::{Call, ChosenStatus, Head, JoinedConversation, JoinedUser, Principal},
     record::{Status, Unread},
 };
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::Socket;
 use crate::{
     Shared,
+    auth::Claims,
     mailbox::ChannelId,
     rates::exceeded,
     sockets::UserChannel,
@@ -66,7 +67,7 @@ impl Joined {
 pub(super) enum Outcome {
     Joined { channel: ChannelId, topic: Topic, result: Result<Joined, Refusal> },
     Done { channel: ChannelId, result: Result<Raw, Refusal> },
-    Renewed { channel: ChannelId, result: Result<(Raw, Timestamp), Refusal> },
+    Renewed { channel: ChannelId, result: Result<(Raw, Claims), Refusal> },
 }
 
 impl<T> Socket<T> {
@@ -176,7 +177,8 @@ impl<T> Socket<T> {
         Box::pin(async move {
             let result = match push {
                 Push::AccessToken => {
-                    return Outcome::Renewed { channel, result: renew(&shared, &user, &payload) };
+                    let result = renew(&shared, &user, &payload, until).await;
+                    return Outcome::Renewed { channel, result };
                 }
                 Push::UpdatePresence => choose(&shared, user, &payload, until).await,
                 Push::TypingStart | Push::TypingStop => {
@@ -276,7 +278,12 @@ async fn join_conversation(
     Ok(Joined { response, held: Held::Conversation { attachment, head, chosen } })
 }
 
-fn renew(shared: &Shared, user: &UserId, payload: &Raw) -> Result<(Raw, Timestamp), Refusal> {
+async fn renew(
+    shared: &Shared,
+    user: &UserId,
+    payload: &Raw,
+    until: Instant,
+) -> Result<(Raw, Claims), Refusal> {
     #[derive(Deserialize)]
     struct AccessToken {
         access_token: String,
@@ -289,7 +296,8 @@ fn renew(shared: &Shared, user: &UserId, payload: &Raw) -> Result<(Raw, Timestam
     if claims.user.as_ref() != Some(user) {
         return Err(refused("this is another user's token"));
     }
-    Ok((Raw::of(&json!({"expires_at": claims.expires_at})), claims.expires_at))
+    shared.workers.call_presenting(until, Principal::Service, claims.presented(), Call::Admit).await?;
+    Ok((Raw::of(&json!({"expires_at": claims.expires_at})), claims))
 }
 
 async fn choose(shared: &Shared, user: UserId, payload: &Raw, until: Instant) -> Result<Raw, Refusal> {

@@ -12,9 +12,10 @@ mod longpoll;
 mod presence;
 
 pub use answer::{
-    Answer, Head, JoinedConversation, JoinedUser, Logged, LoggedChange, Membership, Range, Success,
+    Answer, Head, JoinedConversation, JoinedUser, Logged, LoggedChange, Membership, Range, Revocations,
+    Success,
 };
-pub use command::{Call, Command, CreatePolicy, HistoryPage, Principal};
+pub use command::{Call, Command, CreatePolicy, HistoryPage, Presented, Principal, Revocation};
 pub use event::{ConversationEnvelope, ConversationEvent, GatewayEnvelope, WorkerAlive};
 pub use longpoll::{LongPollAnswer, LongPollCall, decode_with, encode_with};
 pub use presence::{
@@ -78,6 +79,7 @@ mod tests {
         let command = Command {
             id: Uuid::nil(),
             principal: Principal::User(UserId::new("alice").unwrap()),
+            token: None,
             deadline: Timestamp::from_millis(1),
             call: Call::Push {
                 conversation: Some(ConversationId::new("c1").unwrap()),

@@ -207,6 +207,7 @@ async fn attempts_of_one_request_create_one_conversation() {
     let command = Command {
         id: world.worker.env.uuid(),
         principal: Principal::User(user("alice")),
+        token: None,
         deadline: world.worker.env.now().plus(std::time::Duration::from_secs(1)),
         call: create(json!({"type": "group", "member_ids": ["bob"]})),
     };

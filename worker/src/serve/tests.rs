@@ -21,7 +21,13 @@ async fn serving(rig: &Rig) -> (TaskTracker, CancellationToken) {
 
 fn command(rig: &Rig, within: Duration, call: Call) -> bytes::Bytes {
     let principal = Principal::User(simurgh_protocol::UserId::new("alice").unwrap());
-    envelope::encode(&Command { id: rig.env.uuid(), principal, deadline: rig.env.now().plus(within), call })
+    envelope::encode(&Command {
+        id: rig.env.uuid(),
+        principal,
+        token: None,
+        deadline: rig.env.now().plus(within),
+        call,
+    })
 }
 
 async fn ask(rig: &Rig, subject: &Subject, payload: bytes::Bytes) -> Result<Answer, BusError> {

@@ -15,13 +15,17 @@
 //! | | `k#{user}` | a contact |
 //! | | `f#{user}` | somebody whose contact this user is |
 //! | | `status` | the status last told, and when last seen |
+//! | | `revoked` | until when the tokens that count no more were issued |
+//! | `v` | `{time}#{user}` | a revocation, for a day: gateways read those that they did not hear of |
 
-use simurgh_protocol::{ConversationId, UserId, record::ClientRandom};
+use simurgh_protocol::{ConversationId, Timestamp, UserId, record::ClientRandom};
 
 use super::{Consistency, Key, Query};
 
 /// Digits of a sequence number in a key: `MessageId::MAX_SEQ` has 13.
 const SEQ_DIGITS: usize = 13;
+/// The partition of all revocations of a day.
+const REVOCATIONS: &str = "v";
 
 fn key(pk: String, sk: impl Into<String>) -> Key {
     Key { pk, sk: sk.into() }
@@ -163,6 +167,32 @@ pub fn followers(user: &UserId) -> Query {
 #[must_use]
 pub fn status(user: &UserId) -> Key {
     key(user_pk(user), "status")
+}
+
+/// Until when a user's tokens were revoked.
+#[must_use]
+pub fn revoked(user: &UserId) -> Key {
+    key(user_pk(user), "revoked")
+}
+
+/// One revocation among all users'.
+#[must_use]
+pub fn revocation(at: Timestamp, user: &UserId) -> Key {
+    key(REVOCATIONS.to_owned(), format!("{}#{user}", seq_sk(at.as_millis())))
+}
+
+/// The revocations of `since` and later, at most `limit`.
+#[must_use]
+pub fn revocations(since: Timestamp, limit: usize) -> Query {
+    Query {
+        pk: REVOCATIONS.to_owned(),
+        from: seq_sk(since.as_millis()),
+        // After every digit.
+        to: ":".to_owned(),
+        descending: false,
+        limit,
+        consistency: Consistency::Strong,
+    }
 }
 
 /// The id that a sort key names behind its kind: the user of [`member`], [`contact`] and [`follower`], the conversation

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Revocation;
 use crate::{ConversationId, Raw, Refusal, UserId, record::Unread};
 
 /// A worker's answer.
@@ -29,6 +30,15 @@ impl Success {
     pub fn ok<T: Serialize + ?Sized>(body: &T) -> Self {
         Self { status: 200, body: Raw::of(body) }
     }
+}
+
+/// Who was revoked lately, the earliest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocations {
+    /// Some or all of them.
+    pub revocations: Vec<Revocation>,
+    /// Whether there are more, after the last of these.
+    pub more: bool,
 }
 
 /// What a gateway needs after a join of a user topic.

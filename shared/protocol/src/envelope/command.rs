@@ -16,6 +16,32 @@ pub enum Principal {
     Service,
 }
 
+/// The token that a request came with. Where it was revoked since it was issued, the request is `unauthorized`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presented {
+    /// Whom it names.
+    pub user: UserId,
+    /// When it was issued, where it says so. Without, every revocation is later.
+    pub issued_at: Option<Timestamp>,
+}
+
+/// The user's tokens of before were revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// Whose.
+    pub user: UserId,
+    /// Tokens that were issued then or earlier count no more.
+    pub at: Timestamp,
+}
+
+impl Revocation {
+    /// Whether a token that was issued at `issued_at` counts no more.
+    #[must_use]
+    pub fn covers(&self, issued_at: Option<Timestamp>) -> bool {
+        issued_at.is_none_or(|issued_at| issued_at <= self.at)
+    }
+}
+
 /// A request to a worker. Attempts of one request share the `id`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Command {
@@ -23,6 +49,9 @@ pub struct Command {
     pub id: Uuid,
     /// Who asks.
     pub principal: Principal,
+    /// The token that is to be looked at first, where it was not yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Presented>,
     /// Wall-clock time after which this attempt may no longer read or write.
     pub deadline: Timestamp,
     /// What is asked.
@@ -132,6 +161,18 @@ pub enum Call {
         user: UserId,
         /// `{kind, title, body, data?}`.
         body: Raw,
+    },
+    /// `DELETE /api/v1/users/{id}/sessions`.
+    Revoke {
+        /// Whose.
+        user: UserId,
+    },
+    /// From gateways alone: whether the command's token still counts. Answers nothing.
+    Admit,
+    /// From gateways alone: who was revoked at `since` or later, the earliest first. Answers [`Revocations`].
+    Revocations {
+        /// Since when.
+        since: Timestamp,
     },
     /// From gateways alone: a part of a conversation's logs. Answers [`Range`].
     Range {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChosenStatus, EntryMark, Head, Logged, LoggedChange, PresenceChange, Seen};
+use super::{ChosenStatus, EntryMark, Head, Logged, LoggedChange, PresenceChange, Revocation, Seen};
 use crate::{Raw, UserId};
 
 /// Something in a conversation, published on its subject.
@@ -92,4 +92,6 @@ pub enum GatewayEnvelope {
         /// How the other user looks now.
         seen: Seen,
     },
+    /// To all gateways: the user's sockets with tokens of before are closed. Who misses it asks for what it missed.
+    Revoked(Revocation),
 }

@@ -21,7 +21,11 @@ impl Live<'_> {
         let room = ROOMS[usize::from(self.agent.chance(3))];
         let topic = format!("conversation:{room}");
         match self.agent.env.random_u64() % 40 {
-            0..=15 => {
+            0 => {
+                self.agent.write_message(ROOMS[2], 10);
+                self.repeat().await
+            }
+            1..=15 => {
                 let bytes = if self.agent.chance(12) { 6_000 } else { 10 };
                 self.agent.write_message(room, bytes);
                 self.repeat().await
