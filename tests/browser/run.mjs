@@ -13,7 +13,7 @@ import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-import { startCluster, startLocal } from "../clients/setups.mjs";
+import { startLocal, startUp } from "../clients/setups.mjs";
 
 const CASES = fileURLToPath(new URL("./cases/", import.meta.url));
 
@@ -36,7 +36,7 @@ process.on("SIGTERM", () => leave(143));
 
 /** Runs the cases against one set-up; how many passed and failed. */
 async function against(set) {
-  setup = set === "a" ? await startLocal() : await startCluster({ env: { SIMURGH_DEMO_PAGE: "true" } });
+  setup = set === "a" ? await startLocal() : await startUp();
   process.env.SIMURGH_WALK_GATEWAYS = setup.gateways.join(",");
   process.env.SIMURGH_WALK_SECRET = setup.secret;
   process.env.SIMURGH_BROWSER_SET = set;

@@ -9,12 +9,11 @@ import { fileURLToPath } from "node:url";
 
 import { until } from "./wait.mjs";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const BIN = process.env.SIMURGH_TEST_BIN ?? path.join(ROOT, "target/ci");
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** The path of one of the three programs; throws the command that builds it. */
 export function binary(name) {
-  const file = path.join(BIN, name);
+  const file = path.join(process.env.SIMURGH_TEST_BIN ?? path.join(ROOT, "target/ci"), name);
   if (!existsSync(file)) throw new Error(`${file} is not there: cargo build --profile ci --workspace --bins`);
   return file;
 }
@@ -22,11 +21,12 @@ export function binary(name) {
 /** The path of a pinned tool: `variable` where `tests/run` has set it, else fetched here. */
 function tool(name, variable) {
   if (!process.env[variable]) {
-    const lines = execFileSync("python3", [path.join(ROOT, "tests/tools/fetch.py")], { encoding: "utf8" }).split("\n");
-    process.env[variable] = lines.find((line) => line.startsWith(`${name}\t`)).split("\t")[1];
+    fetched ??= execFileSync("python3", [path.join(ROOT, "tests/tools/fetch.py")], { encoding: "utf8" }).split("\n");
+    process.env[variable] = fetched.find((line) => line.startsWith(`${name}\t`)).split("\t")[1];
   }
   return process.env[variable];
 }
+let fetched;
 
 /** A TCP port of 127.0.0.1 that nobody listens on. */
 export async function freePort() {
@@ -53,13 +53,14 @@ export async function answers200(url) {
 export class Program {
   #start;
 
-  constructor(name, command, args, { dir, env = {}, cwd = dir }) {
+  /** One that is `detached` does not see the Ctrl-C of the terminal that its parent runs in. */
+  constructor(name, command, args, { dir, env = {}, cwd = dir, detached = false }) {
     this.name = name;
     this.files = { out: path.join(dir, `${name}.out`), err: path.join(dir, `${name}.err`) };
     // Nothing of the developer's own environment may decide how the programs behave, but for their log level.
     const { PATH, HOME, TMPDIR, SIMURGH_LOG } = process.env;
     const own = Object.fromEntries(Object.entries({ PATH, HOME, TMPDIR, SIMURGH_LOG }).filter(([, value]) => value));
-    this.#start = (stdio) => spawn(command, args, { cwd, env: { ...own, ...env }, stdio });
+    this.#start = (stdio) => spawn(command, args, { cwd, env: { ...own, ...env }, stdio, detached });
     this.spawn();
   }
 
@@ -113,6 +114,15 @@ export class Program {
     if (!this.exited) this.child.kill(name);
   }
 
+  /** Asks it to end, and ends it where it has not after `grace` ms. */
+  async stop(grace) {
+    this.signal("SIGTERM");
+    const timer = setTimeout(() => this.signal("SIGKILL"), grace);
+    const ended = await this.exit;
+    clearTimeout(timer);
+    return ended;
+  }
+
   /** Ends it at once. The set-ups keep nothing, so teardown need not be graceful. */
   async kill() {
     this.signal("SIGKILL");
@@ -126,8 +136,11 @@ export class Program {
   }
 }
 
+/** Starts a program that nobody else keeps a list of. */
+const launchAlone = (...program) => new Program(...program);
+
 /** A real broker with JetStream. `port` is given when a test starts it after its clients. */
-export async function startNats(dir, { name = "nats-server", port } = {}) {
+export async function startNats(dir, { name = "nats-server", port, launch = launchAlone } = {}) {
   const server = tool("nats-server", "SIMURGH_TEST_NATS_SERVER");
   port ??= await freePort();
   const monitor = await freePort();
@@ -139,17 +152,17 @@ export async function startNats(dir, { name = "nats-server", port } = {}) {
     `jetstream { store_dir: "${path.join(dir, name)}" }`,
     "",
   ].join("\n"));
-  const program = new Program(name, server, ["-c", config], { dir });
+  const program = launch(name, server, ["-c", config], { dir });
   const serves = () => answers200(`http://127.0.0.1:${monitor}/healthz?js-server-only=true`);
   await program.ready(serves);
   return Object.assign(program, { url: `nats://127.0.0.1:${port}`, port, serves });
 }
 
 /** AWS's own emulator, in memory. */
-export async function startDynamoDb(dir) {
+export async function startDynamoDb(dir, { launch = launchAlone } = {}) {
   const folder = tool("dynamodb-local", "SIMURGH_TEST_DYNAMODB_LOCAL");
   const port = await freePort();
-  const program = new Program("dynamodb-local", "java", [
+  const program = launch("dynamodb-local", "java", [
     "-Xmx512m", "-Djava.library.path=./DynamoDBLocal_lib", "-jar", "DynamoDBLocal.jar",
     "-inMemory", "-disableTelemetry", "-port", String(port),
   ], { dir, cwd: folder });

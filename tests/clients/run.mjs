@@ -1,7 +1,7 @@
 // Runs the walk: `node tests/clients/run.mjs --set a|b|faults [--grep NAME] [--file PART]`
 //
 //   --set a            the local stack, started here, and how its programs start and end
-//   --set b            two gateways and two workers on a broker and DynamoDB Local, started here
+//   --set b            two gateways and two workers on a broker and DynamoDB Local, as `localstack/up` starts them
 //   --set faults       no walk: what dies, freezes, is cut off or behaves badly, each on servers of its own
 //   --gateways U,U     servers that already run, by their public addresses (`--secret` is theirs, or dev-secret)
 //   --longpoll         the official client speaks by long poll, each request to the next gateway
@@ -19,7 +19,7 @@ import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-import { startCluster, startLocal } from "./setups.mjs";
+import { startLocal, startUp } from "./setups.mjs";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 
@@ -76,7 +76,7 @@ async function main() {
   };
   if (shared.length > 0) {
     if (options.set === "a") setup = await startLocal();
-    if (options.set === "b") setup = await startCluster();
+    if (options.set === "b") setup = await startUp();
     process.env.SIMURGH_WALK_GATEWAYS = options.gateways ?? setup.gateways.join(",");
     if (options.longpoll) process.env.SIMURGH_WALK_TRANSPORT = "longpoll";
     process.env.SIMURGH_WALK_SECRET = setup?.secret ?? options.secret;

@@ -1,10 +1,10 @@
-// The two set-ups that the walk runs against. Both answer with `{gateways, secret, stop}`.
+// The set-ups that the walk runs against. Each answers with `{gateways, secret, stop}`.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
-import { Program, answers200, binary, freePort, startDynamoDb, startNats } from "./processes.mjs";
+import { Program, ROOT, answers200, binary, freePort, startDynamoDb, startNats } from "./processes.mjs";
 import { together } from "./wait.mjs";
 
 /** A folder for a set-up's files and logs. */
@@ -57,9 +57,46 @@ class Local {
   }
 }
 
-/** (b) Gateways and workers as processes of their own on a real broker and DynamoDB Local. */
-export async function startCluster({ gateways = 2, workers = 2, env, Kind = Cluster } = {}) {
-  const cluster = new Kind(scratch(), env);
+/** (b) Two gateways and two workers on a real broker and DynamoDB Local, as a developer starts them: `localstack/up`. */
+export async function startUp({ env } = {}) {
+  const dir = scratch();
+  const program = new Program("up", path.join(ROOT, "localstack/up"), ["--json"], {
+    dir,
+    env: { ...toolsOfTheTests(), ...env },
+  });
+  const began = performance.now();
+  try {
+    // It says nothing before everything serves.
+    await program.ready(() => program.stdout.includes("\n"), 60_000);
+  } catch (error) {
+    discard(dir, false);
+    throw error;
+  }
+  const startMs = performance.now() - began;
+  const { gateways, secret, processes, dir: logs } = JSON.parse(program.stdout);
+  const stop = async ({ keep = false } = {}) => {
+    // It keeps its folder where something went wrong, and here the cases say whether.
+    if (keep) cpSync(logs, path.join(dir, "logs"), { recursive: true });
+    await program.stop(20_000);
+    discard(dir, keep);
+  };
+  return { gateways, secret, processes, stop, dir, startMs, program };
+}
+
+/** What tells a program that the tests start where its own programs are. */
+function toolsOfTheTests() {
+  const { SIMURGH_TEST_BIN, SIMURGH_TEST_NATS_SERVER, SIMURGH_TEST_DYNAMODB_LOCAL } = process.env;
+  const known = { SIMURGH_TEST_BIN: SIMURGH_TEST_BIN ?? path.join(ROOT, "target/ci"), SIMURGH_TEST_NATS_SERVER, SIMURGH_TEST_DYNAMODB_LOCAL };
+  return Object.fromEntries(Object.entries(known).filter(([, value]) => value));
+}
+
+/**
+ * The same parts in the hands of the caller, who may end, freeze and start each of them; what `localstack/up` starts.
+ * `known` is told the cluster before anything runs, for who has to end it half started.
+ */
+export async function startCluster({ gateways = 2, workers = 2, env, detached, known, Kind = Cluster } = {}) {
+  const cluster = new Kind(scratch(), env, detached);
+  known?.(cluster);
   try {
     await cluster.startServers();
     // All at once: the first worker to come makes the table, whichever that is.
@@ -79,18 +116,29 @@ export class Cluster {
   secret = "dev-secret";
   gatewayPrograms = [];
   workerPrograms = [];
+  /** All that were started, from the moment at which they run. */
+  all = [];
   count = 0;
 
-  constructor(dir, env = {}) {
+  constructor(dir, env = {}, detached = false) {
     this.dir = dir;
     this.env = env;
+    this.detached = detached;
   }
+
+  /** Starts a program that ends with the cluster. */
+  launch = (name, command, args, options) => {
+    if (this.stopped) throw new Error("the cluster was stopped");
+    const program = new Program(name, command, args, { detached: this.detached, dir: this.dir, ...options });
+    this.all.push(program);
+    return program;
+  };
 
   async startServers() {
     // Each is known as soon as it runs, so that it is ended also where the other one fails.
     await together([
-      startNats(this.dir).then((nats) => (this.nats = nats)),
-      startDynamoDb(this.dir).then((dynamodb) => (this.dynamodb = dynamodb)),
+      startNats(this.dir, this).then((nats) => (this.nats = nats)),
+      startDynamoDb(this.dir, this).then((dynamodb) => (this.dynamodb = dynamodb)),
     ]);
   }
 
@@ -109,8 +157,7 @@ export class Cluster {
 
   async startGateway({ env, wait = true } = {}) {
     const [port, internal] = [await freePort(), await freePort()];
-    const program = new Program(`gateway-${(this.count += 1)}`, binary("simurgh-gateway"), [], {
-      dir: this.dir,
+    const program = this.launch(`gateway-${(this.count += 1)}`, binary("simurgh-gateway"), [], {
       env: {
         ...this.settings(),
         SIMURGH_LISTEN: `127.0.0.1:${port}`,
@@ -131,8 +178,7 @@ export class Cluster {
 
   async startWorker({ env, wait = true } = {}) {
     const port = await freePort();
-    const program = new Program(`worker-${(this.count += 1)}`, binary("simurgh-worker"), [], {
-      dir: this.dir,
+    const program = this.launch(`worker-${(this.count += 1)}`, binary("simurgh-worker"), [], {
       env: {
         ...this.settings(),
         SIMURGH_WORKER_LISTEN: `127.0.0.1:${port}`,
@@ -152,8 +198,8 @@ export class Cluster {
   }
 
   async stop({ keep = false } = {}) {
-    const all = [...this.gatewayPrograms, ...this.workerPrograms, this.nats, this.dynamodb];
-    await Promise.all(all.map((program) => program?.kill()));
+    this.stopped = true;
+    await Promise.all(this.all.map((program) => program.kill()));
     discard(this.dir, keep);
   }
 }
