@@ -1,6 +1,6 @@
 // The official Phoenix client with a memory, and a bare WebSocket for what that client would never send.
 
-import { LongPoll, Socket } from "phoenix";
+import { LongPoll, Socket } from "./phoenix.mjs";
 import WebSocket from "ws";
 
 import { until } from "./wait.mjs";

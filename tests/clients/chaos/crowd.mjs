@@ -2,7 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 
-import { Presence } from "phoenix";
+import { Presence } from "../phoenix.mjs";
 
 import { Client, Refused } from "../client.mjs";
 import { http, token } from "../support.mjs";

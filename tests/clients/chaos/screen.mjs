@@ -1,6 +1,6 @@
 // What one client shows of one conversation, and everything about it that guarantees 3 and 4 forbid.
 
-import { Presence } from "phoenix";
+import { Presence } from "../phoenix.mjs";
 
 import { http } from "../support.mjs";
 

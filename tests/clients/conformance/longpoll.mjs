@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { LongPoll, Socket } from "phoenix";
+import { LongPoll, Socket } from "../phoenix.mjs";
 
 import { startBalancer } from "../balancer.mjs";
 import { Client } from "../client.mjs";

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { Presence } from "phoenix";
+import { Presence } from "../phoenix.mjs";
 
 import { wiredFor } from "../chaos/cluster.mjs";
 import { answered, screen, sendSurely, shows, text } from "../chaos/surely.mjs";

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { Presence } from "phoenix";
+import { Presence } from "../phoenix.mjs";
 
 import { fields, httpRefused, invalid, presences, recent, time } from "../shapes.mjs";
 import { suite, walk } from "../support.mjs";
