@@ -3,18 +3,26 @@
 //! jsonwebtoken checks the signature and the algorithm; everything that depends on time or on settings is checked here,
 //! against the time that is passed in.
 
-use std::time::Duration;
+use std::{fs, sync::Arc, time::Duration};
 
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, errors::ErrorKind};
+use jsonwebtoken::errors::ErrorKind;
 use serde_json::{Map, Value};
-use simurgh_protocol::{Timestamp, UserId, envelope::Presented};
+use simurgh_env::Env;
+use simurgh_protocol::{Reason, Refusal, Timestamp, UserId, envelope::Presented};
 use simurgh_service::config::BadSetting;
 
 use crate::config::{Settings, Tokens};
 
+mod fetch;
+mod keys;
 mod offered;
+mod remote;
+#[cfg(test)]
+pub(crate) mod signers;
 
+use keys::KeySet;
 pub use offered::{Offered, bearer, offered};
+pub use remote::Remote;
 
 /// How far clocks may be apart (contract section 2).
 pub const LEEWAY: Duration = Duration::from_secs(10);
@@ -61,6 +69,12 @@ pub enum AuthError {
     /// Signed by another key.
     #[error("the token's signature is not valid")]
     Signature,
+    /// Its `kid` is none of the issuer's keys.
+    #[error("the token's key is not known")]
+    UnknownKey,
+    /// The issuer's keys could not be fetched yet, which says nothing of the token.
+    #[error("no token can be verified yet")]
+    NoKeys,
     /// It has no `exp`.
     #[error("the token never expires")]
     NoExpiry,
@@ -81,6 +95,16 @@ pub enum AuthError {
     User,
 }
 
+impl From<AuthError> for Refusal {
+    fn from(error: AuthError) -> Self {
+        let reason = match error {
+            AuthError::NoKeys => Reason::Unavailable,
+            _ => Reason::Unauthorized,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
 /// Verifies tokens.
 pub struct Auth {
     keys: Keys,
@@ -91,36 +115,41 @@ pub struct Auth {
 }
 
 /// The keys that tokens may be signed with.
-enum Keys {
-    /// The same for all tokens.
-    One(Key),
-}
-
-/// A key and what it is good for.
-struct Key {
-    material: DecodingKey,
-    /// Accepts the key's algorithm alone.
-    validation: Validation,
+pub(crate) enum Keys {
+    /// Those that were configured.
+    Given(KeySet),
+    /// Those that an issuer publishes.
+    Published(Arc<Remote>),
 }
 
 impl Keys {
-    /// The key for a token with this header.
-    fn choose(&self, _header: &Header) -> &Key {
-        match self {
-            Self::One(key) => key,
+    /// The one source that is configured. Files are read; nobody is asked for anything yet.
+    ///
+    /// # Errors
+    /// [`BadSetting`] where there is none, more than one, or one that cannot be used.
+    pub(crate) fn of(tokens: &Tokens) -> Result<Self, BadSetting> {
+        let url = tokens.jwks_url.as_deref().filter(|url| !url.is_empty());
+        let (secret, file) = (tokens.jwt_secret.as_ref(), tokens.jwt_public_key.as_ref());
+        match (secret, file, url) {
+            (Some(secret), None, None) if secret.is_empty() => {
+                Err(BadSetting::new("SIMURGH_JWT_SECRET", "must not be empty"))
+            }
+            (Some(secret), None, None) => Ok(Self::Given(KeySet::of_secret(secret.reveal().as_bytes()))),
+            (None, Some(file), None) => {
+                let bad = |problem: String| BadSetting::new("SIMURGH_JWT_PUBLIC_KEY", problem);
+                let pem = fs::read(file).map_err(|error| bad(format!("cannot be read: {error}")))?;
+                KeySet::of_pem(&pem).map(Self::Given).map_err(|error| bad(error.to_string()))
+            }
+            (None, None, Some(url)) => Ok(Self::Published(Arc::new(Remote::new(url)?))),
+            (None, None, None) => Err(BadSetting::new(
+                "SIMURGH_JWT_SECRET",
+                "or SIMURGH_JWT_PUBLIC_KEY or SIMURGH_JWKS_URL is required: no token could be verified",
+            )),
+            _ => Err(BadSetting::new(
+                if url.is_some() { "SIMURGH_JWKS_URL" } else { "SIMURGH_JWT_PUBLIC_KEY" },
+                "is one of several kinds of key: tokens are signed in one way, so give one",
+            )),
         }
-    }
-}
-
-impl Key {
-    fn new(material: DecodingKey, algorithm: Algorithm) -> Self {
-        let mut validation = Validation::new(algorithm);
-        // The claims are checked here, against the time and the settings that were passed in.
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        Self { material, validation }
     }
 }
 
@@ -128,24 +157,45 @@ impl Auth {
     /// # Errors
     /// [`BadSetting`] where there is no usable key.
     pub fn new(settings: &Settings) -> Result<Self, BadSetting> {
-        let Tokens { jwt_secret, jwt_issuer, jwt_audience, jwt_user_claim, jwt_service_scope } =
-            &settings.tokens;
-        let secret = jwt_secret.as_ref().ok_or_else(|| {
-            BadSetting::new("SIMURGH_JWT_SECRET", "is required: no token could be verified")
-        })?;
-        let material = DecodingKey::from_secret(secret.reveal().as_bytes());
+        let tokens = &settings.tokens;
         // A variable that is set to nothing counts as not set.
         let configured = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         Ok(Self {
-            keys: Keys::One(Key::new(material, Algorithm::HS256)),
-            issuer: configured(jwt_issuer),
-            audience: configured(jwt_audience),
-            user_claim: jwt_user_claim.clone(),
-            service_scope: jwt_service_scope.clone(),
+            keys: Keys::of(tokens)?,
+            issuer: configured(&tokens.jwt_issuer),
+            audience: configured(&tokens.jwt_audience),
+            user_claim: tokens.jwt_user_claim.clone(),
+            service_scope: tokens.jwt_service_scope.clone(),
         })
     }
 
-    /// Who this token stands for at `now`.
+    /// The issuer's keys, where they are published: somebody has to look after them.
+    #[must_use]
+    pub fn published(&self) -> Option<Arc<Remote>> {
+        match &self.keys {
+            Keys::Published(remote) => Some(Arc::clone(remote)),
+            Keys::Given(_) => None,
+        }
+    }
+
+    /// Who this token stands for now. Where its key is not known, the issuer is asked for new ones first.
+    ///
+    /// # Errors
+    /// [`AuthError`] where it is refused.
+    pub async fn authenticate(&self, token: &str, env: &Env) -> Result<Claims, AuthError> {
+        let outcome = self.verify(token, env.now());
+        match (&self.keys, &outcome) {
+            (Keys::Published(remote), Err(AuthError::UnknownKey)) => {
+                if remote.look_again(env.instant()).await {
+                    return self.verify(token, env.now());
+                }
+                outcome
+            }
+            _ => outcome,
+        }
+    }
+
+    /// Who this token stands for at `now`, by the keys that are there.
     ///
     /// # Errors
     /// [`AuthError`] where it is refused.
@@ -188,10 +238,10 @@ impl Auth {
         if header.crit.is_some() {
             return Err(AuthError::Malformed);
         }
-        let key = self.keys.choose(&header);
-        jsonwebtoken::decode(token, &key.material, &key.validation)
-            .map(|token| token.claims)
-            .map_err(|error| unreadable(error.kind()))
+        match &self.keys {
+            Keys::Given(keys) => keys.claims(token, &header),
+            Keys::Published(remote) => remote.keys().ok_or(AuthError::NoKeys)?.claims(token, &header),
+        }
     }
 
     fn check_parties(&self, claims: &Map<String, Value>) -> Result<(), AuthError> {

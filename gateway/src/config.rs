@@ -1,6 +1,6 @@
 //! Settings of the gateway (contract section 7): a group that other binaries flatten, and the binary's own.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
     Args, Parser, ValueEnum,
@@ -8,6 +8,8 @@ use clap::{
 };
 use simurgh_protocol::{envelope::CreatePolicy, limits};
 use simurgh_service::config::{BadSetting, LogArgs, NatsArgs, Rate, Secret, duration, switch};
+
+use crate::auth::Keys;
 
 mod lists;
 
@@ -65,6 +67,15 @@ pub struct Tokens {
     /// Shared secret that HS256 tokens are signed with
     #[arg(long, env = "SIMURGH_JWT_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub jwt_secret: Option<Secret>,
+
+    /// PEM file with the public key that tokens are signed with, or several during a rotation: RSA (RS256), P-256
+    /// (ES256) or Ed25519 (EdDSA)
+    #[arg(long, env = "SIMURGH_JWT_PUBLIC_KEY", value_name = "FILE")]
+    pub jwt_public_key: Option<PathBuf>,
+
+    /// URL where the issuer of tokens publishes its public keys (a JSON Web Key Set)
+    #[arg(long, env = "SIMURGH_JWKS_URL", value_name = "URL")]
+    pub jwks_url: Option<String>,
 
     /// What a token's `iss` must be; not checked where this is empty
     #[arg(long, env = "SIMURGH_JWT_ISSUER", value_name = "TEXT")]
@@ -236,15 +247,7 @@ impl Settings {
     /// # Errors
     /// The first setting that cannot be used.
     pub fn validate(&self) -> Result<(), BadSetting> {
-        match &self.tokens.jwt_secret {
-            None => {
-                return Err(BadSetting::new("SIMURGH_JWT_SECRET", "is required: no token could be verified"));
-            }
-            Some(secret) if secret.is_empty() => {
-                return Err(BadSetting::new("SIMURGH_JWT_SECRET", "must not be empty"));
-            }
-            Some(_) => {}
-        }
+        Keys::of(&self.tokens)?;
         if self.tokens.jwt_user_claim.is_empty() {
             return Err(BadSetting::new("SIMURGH_JWT_USER_CLAIM", "must name a claim"));
         }

@@ -167,6 +167,9 @@ fn start(shared: &Arc<Shared>, Inboxes { messages, presences, questions }: Inbox
     presence.fails("not there yet");
     let tasks = &shared.tasks;
     tasks.spawn(follow_backplane(backplane, shared.bus.connected(), shared.stopped.clone()));
+    if let Some(keys) = shared.auth.published() {
+        tasks.spawn(keys.follow(shared.readiness.part("keys"), shared.env.fork(), shared.stopped.clone()));
+    }
     tasks.spawn(users::run(Arc::clone(shared), messages));
     tasks.spawn(visible::run(Arc::clone(shared), presences));
     tasks.spawn(heads::run(Arc::clone(shared), questions));

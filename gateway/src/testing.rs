@@ -35,9 +35,11 @@ use crate::{
 /// What [`settings`] verifies tokens with.
 pub const SECRET: &str = "a-secret-for-tests";
 
-/// Settings as they are when these arguments are given.
+/// Settings as they are when these arguments are given; without another kind of key, tokens are signed with [`SECRET`].
 pub fn settings(args: &[&str]) -> Settings {
-    let given = ["simurgh-gateway", "--jwt-secret", SECRET].into_iter().chain(args.iter().copied());
+    let keyed = args.iter().any(|arg| arg.starts_with("--jwks-url") || arg.starts_with("--jwt-public-key"));
+    let secret: &[&str] = if keyed { &[] } else { &["--jwt-secret", SECRET] };
+    let given = std::iter::once("simurgh-gateway").chain(secret.iter().copied()).chain(args.iter().copied());
     parse_from::<Config>(given).unwrap().settings
 }
 

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::{
     Shared,
     admission::Place,
-    auth::{self, Claims, Offered},
+    auth::{self, AuthError, Claims, Offered},
     config::ServiceCalls,
     socket::{self, websocket::WebSocket},
     sockets::Permit,
@@ -54,11 +54,11 @@ pub async fn upgrade(
     let (mut parts, _body) = request.into_parts();
     let offered = auth::offered(&parts.headers, parts.uri.query().unwrap_or_default());
     let checked = if origin_permitted(&shared, &parts.headers) {
-        connect(&shared, &offered).and_then(|opening| Ok((opening, websocket_key(&parts)?)))
+        connect(&shared, &offered).await
     } else {
         Err(Refused::Forbidden)
     };
-    let (opening, accept) = match checked {
+    let (opening, accept) = match checked.and_then(|opening| Ok((opening, websocket_key(&parts)?))) {
         Ok((opening, key)) => (opening, derive_accept_key(key)),
         Err(refused) => return answer::refused(&refused),
     };
@@ -91,12 +91,15 @@ pub(crate) fn origin_permitted(shared: &Shared, headers: &HeaderMap) -> bool {
 }
 
 /// Checks the version of the serializer and the token.
-pub(crate) fn connect(shared: &Shared, offered: &Offered) -> Result<Opening, Refused> {
+pub(crate) async fn connect(shared: &Shared, offered: &Offered) -> Result<Opening, Refused> {
     let vsn = Vsn::negotiate(offered.vsn.as_deref()).ok_or(Refused::Forbidden)?;
     let token = offered.token.as_deref().unwrap_or_default();
-    let claims = shared.auth.verify(token, shared.env.now()).map_err(|error| {
+    let claims = shared.auth.authenticate(token, &shared.env).await.map_err(|error| {
         tracing::debug!(%error, "a socket is refused");
-        Refused::Forbidden
+        match error {
+            AuthError::NoKeys => Refused::Unavailable(Duration::from_secs(1)),
+            _ => Refused::Forbidden,
+        }
     })?;
     let service_elsewhere = shared.settings.access.service_calls == ServiceCalls::Internal;
     let user =

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 use simurgh_gateway::page;
 use simurgh_protocol::UserId;
 use simurgh_service::config::{BadSetting, LogArgs, NatsArgs, Settings, duration, switch};
@@ -200,7 +200,11 @@ impl Settings for Config {
 
     fn adjust(command: clap::Command) -> clap::Command {
         command
-            .mut_arg("jwt_secret", |arg| arg.default_value(DEV_SECRET))
+            .mut_arg("jwt_secret", |arg| {
+                let elsewhere =
+                    ["jwt_public_key", "jwks_url"].map(|key| (key, ArgPredicate::IsPresent, None));
+                arg.default_value(DEV_SECRET).default_value_ifs(elsewhere)
+            })
             // Everybody who tries it comes from one address.
             .mut_arg("rate_connects_per_address", |arg| arg.default_value("0"))
             .mut_arg("demo_page", |arg| arg.default_value("true"))
@@ -237,6 +241,14 @@ mod tests {
         );
         let config = parsed(&["--jwt-secret", "mine", "--demo-page=false"]).unwrap();
         assert!(config.page_signing().is_none() && !config.gateway.demo.demo_page);
+    }
+
+    #[test]
+    fn tokens_that_are_signed_elsewhere_are_not_signed_here() {
+        let config = parsed(&["--jwks-url", "http://127.0.0.1:1/keys"]).unwrap();
+        assert!(config.signer().is_none() && config.page_signing().is_none());
+        let both = parsed(&["--jwks-url", "http://127.0.0.1:1/keys", "--jwt-secret", "x"]);
+        assert!(matches!(both, Err(Stop::Bad(line)) if line.contains("SIMURGH_JWKS_URL")));
     }
 
     #[test]

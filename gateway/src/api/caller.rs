@@ -36,10 +36,7 @@ impl FromRequestParts<Context> for Caller {
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Error> {
         let shared = Arc::clone(&context.shared);
         let token = auth::bearer(&parts.headers).unwrap_or_default();
-        let claims = shared
-            .auth
-            .verify(token, shared.env.now())
-            .map_err(|error| Refusal::new(Reason::Unauthorized, error.to_string()))?;
+        let claims = shared.auth.authenticate(token, &shared.env).await.map_err(Refusal::from)?;
         let token = claims.presented();
         let principal = match claims.user {
             _ if claims.service && !context.services => {

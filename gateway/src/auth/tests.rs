@@ -1,5 +1,5 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::EncodingKey;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 
 use super::*;
@@ -180,4 +180,32 @@ fn issuer_audience_claim_and_scope_follow_the_settings() {
 #[test]
 fn an_audience_that_nobody_configured_is_not_checked() {
     assert!(verified(&json!({"sub": "a", "exp": NOW_S + 60, "aud": "any", "iss": "any"})).is_ok());
+}
+
+#[test]
+fn what_a_public_key_signed_is_held_to_the_same_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    for signer in [signers::Signer::rs256(), signers::Signer::es256(), signers::Signer::ed25519()] {
+        let path = folder.path().join("key.pem");
+        fs::write(&path, &signer.public_pem).unwrap();
+        let auth = auth(&[
+            &format!("--jwt-public-key={}", path.display()),
+            "--jwt-issuer=us",
+            "--jwt-audience=chat",
+        ]);
+        let verify = |changes: Value| {
+            let mut claims = json!({"sub": "alice", "exp": NOW_S + 60, "iss": "us", "aud": "chat"});
+            claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            auth.verify(&signer.token(None, &claims), now()).map(|claims| claims.user.unwrap().to_string())
+        };
+        assert_eq!(verify(json!({})), Ok("alice".to_owned()));
+        assert_eq!(verify(json!({"exp": null})), Err(AuthError::NoExpiry));
+        assert_eq!(verify(json!({"exp": NOW_S - 10})), Err(AuthError::Expired));
+        assert_eq!(verify(json!({"nbf": NOW_S + 11})), Err(AuthError::NotYetValid));
+        assert_eq!(verify(json!({"iss": "them"})), Err(AuthError::Issuer));
+        assert_eq!(verify(json!({"aud": "web"})), Err(AuthError::Audience));
+        assert_eq!(verify(json!({"pad": "x".repeat(100 * 1024)})), Err(AuthError::TooLong));
+        let shared = testing::token(&json!({"sub": "alice", "exp": NOW_S + 60, "iss": "us", "aud": "chat"}));
+        assert_eq!(auth.verify(&shared, now()), Err(AuthError::Algorithm));
+    }
 }

@@ -1,6 +1,7 @@
 use simurgh_service::config::{Stop, parse_from};
 
 use super::*;
+use crate::auth::signers::Signer;
 
 fn parsed(args: &[&str]) -> Result<Config, Stop> {
     parse_from(std::iter::once("simurgh-gateway").chain(args.iter().copied()))
@@ -53,9 +54,41 @@ fn the_defaults_are_the_contracts() {
 fn a_gateway_without_a_key_does_not_start() {
     assert_eq!(
         bad(parsed(&[])),
-        "simurgh-gateway: SIMURGH_JWT_SECRET: is required: no token could be verified"
+        "simurgh-gateway: SIMURGH_JWT_SECRET: or SIMURGH_JWT_PUBLIC_KEY or SIMURGH_JWKS_URL is required: no token could be verified"
     );
     assert_eq!(bad(parsed(&["--jwt-secret", ""])), "simurgh-gateway: SIMURGH_JWT_SECRET: must not be empty");
+}
+
+#[test]
+fn a_key_is_given_in_one_way_and_read_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        format!("--jwt-public-key={}", path.display())
+    };
+    let signer = Signer::es256();
+    let good = file("public.pem", &signer.public_pem);
+    assert!(parsed(&[&good]).is_ok());
+    assert!(parsed(&["--jwks-url", "http://127.0.0.1:1/keys"]).is_ok(), "nobody is asked yet");
+    assert!(with_key(&["--jwks-url", ""]).is_ok(), "a variable that is set to nothing");
+    let url = "--jwks-url=http://127.0.0.1:1/keys";
+    for (args, setting) in [
+        (vec![file("private.pem", &signer.private_pem).as_str()], "SIMURGH_JWT_PUBLIC_KEY"),
+        (vec![file("empty.pem", "").as_str()], "SIMURGH_JWT_PUBLIC_KEY"),
+        (vec!["--jwt-public-key=/does/not/exist"], "SIMURGH_JWT_PUBLIC_KEY"),
+        (vec!["--jwt-public-key=/"], "SIMURGH_JWT_PUBLIC_KEY"),
+        (vec!["--jwks-url=ftp://issuer/keys"], "SIMURGH_JWKS_URL"),
+        (vec!["--jwks-url=keys.json"], "SIMURGH_JWKS_URL"),
+        (vec!["--jwks-url=https://me:hunter2@issuer/keys"], "SIMURGH_JWKS_URL"),
+        (vec![&good, url], "SIMURGH_JWKS_URL"),
+        (vec![&good, "--jwt-secret=x"], "SIMURGH_JWT_PUBLIC_KEY"),
+        (vec![url, "--jwt-secret=x"], "SIMURGH_JWKS_URL"),
+    ] {
+        let line = bad(parsed(&args));
+        assert!(line.starts_with(&format!("simurgh-gateway: {setting}: ")) && !line.contains('\n'), "{line}");
+        assert!(!line.contains("hunter2") && !line.contains("PRIVATE"), "{line}");
+    }
 }
 
 #[test]

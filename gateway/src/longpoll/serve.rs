@@ -89,7 +89,7 @@ async fn poll(shared: &Arc<Shared>, token: &SessionToken) -> Option<Response> {
 
 /// Opens a new session.
 async fn begin(shared: &Arc<Shared>, peer: SocketAddr, parts: &Parts, asked: &Asked) -> Response {
-    let opening = match upgrade::connect(shared, &asked.offered) {
+    let opening = match upgrade::connect(shared, &asked.offered).await {
         Ok(opening) => opening,
         Err(refused) => return answer::refused(&refused),
     };

@@ -11,7 +11,7 @@ use simurgh_protocol::{
     envelope::{Call, ChosenStatus, Head, JoinedConversation, JoinedUser, Principal},
     record::{Status, Unread},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::Socket;
 use crate::{
@@ -291,8 +291,8 @@ async fn renew(
     let AccessToken { access_token } =
         payload.parse().map_err(|_| Refusal::invalid("access_token", "must be a text"))?;
     let refused = |message: &str| Refusal::new(Reason::Unauthorized, message);
-    let claims =
-        shared.auth.verify(&access_token, shared.env.now()).map_err(|error| refused(&error.to_string()))?;
+    let verified = timeout_at(until, shared.auth.authenticate(&access_token, &shared.env)).await;
+    let claims = verified.map_err(|_| Refusal::unavailable("the token could not be verified in time"))??;
     if claims.user.as_ref() != Some(user) {
         return Err(refused("this is another user's token"));
     }
