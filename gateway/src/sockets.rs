@@ -25,6 +25,10 @@ use crate::{
     visible,
 };
 
+mod elsewhere;
+
+pub use elsewhere::elsewhere;
+
 /// Between attempts to listen.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -76,6 +80,8 @@ pub struct Permit {
     pub id: SocketId,
     /// Cancelled once its token is revoked.
     pub revoked: CancellationToken,
+    /// How many sockets the user has here with this one.
+    pub here: usize,
 }
 
 impl Drop for Permit {
@@ -109,7 +115,8 @@ impl Sockets {
         }
         let revoked = CancellationToken::new();
         connected.sockets.push(Open { id, issued_at, revoked: revoked.clone() });
-        Some(Permit { sockets: Arc::clone(self), user: user.clone(), id, revoked })
+        let here = connected.sockets.len();
+        Some(Permit { sockets: Arc::clone(self), user: user.clone(), id, revoked, here })
     }
 
     /// The socket goes on with a token of then.

@@ -2,10 +2,14 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     time::Duration,
 };
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 use simurgh_backplane::{
@@ -23,7 +27,12 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     time::Instant,
 };
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 use tokio_util::sync::CancellationToken;
+
+mod watched;
+
+pub use watched::Watched;
 
 use crate::{
     Gateway, Parts,
@@ -93,6 +102,16 @@ impl Served {
     /// Runs another one on the same backplane.
     pub async fn beside(&self, args: &[&str]) -> Self {
         Self::on(Arc::clone(&self.bus), self.env.fork(), args, None, self.answers.clone()).await
+    }
+
+    /// Runs one on a backplane that counts what is asked of it.
+    pub async fn watched(args: &[&str]) -> (Self, Arc<AtomicUsize>, Arc<AtomicBool>) {
+        let env = Env::seeded(7);
+        let (bus, answers) = (Arc::new(MemoryBus::new(env.clone())), Answers::default());
+        tokio::spawn(work(bus.clone(), answers.clone()));
+        let watched = Watched::new(bus);
+        let (calls, silent) = (Arc::clone(&watched.calls), Arc::clone(&watched.silent));
+        (Self::on(Arc::new(watched), env, args, None, answers).await, calls, silent)
     }
 
     async fn on(
@@ -181,6 +200,28 @@ pub async fn heard(stream: &mut (impl AsyncRead + Unpin)) -> Heard {
     }
     heard.body = String::from_utf8(bytes[body_at..].to_vec()).unwrap();
     heard
+}
+
+/// What a client speaks over an in-memory connection.
+pub type Client = WebSocketStream<DuplexStream>;
+
+/// A socket of the user's (V2).
+pub async fn socket(served: &Served, user: &str) -> Client {
+    let token = user_token(&served.env, user);
+    let address = format!("ws://simurgh/socket/websocket?vsn=2.0.0&token={token}");
+    client_async(address, served.connect().await).await.unwrap().0
+}
+
+/// Sends a frame, and answers its reply.
+pub async fn told(client: &mut Client, frame: &Value) -> Value {
+    client.send(Message::text(frame.to_string())).await.unwrap();
+    loop {
+        let heard = client.next().await.unwrap().unwrap();
+        let heard: Value = serde_json::from_str(heard.to_text().unwrap()).unwrap();
+        if heard[1] == frame[1] {
+            return heard;
+        }
+    }
 }
 
 /// Commands that reached the worker of [`worker`].

@@ -25,7 +25,7 @@ use crate::{
     auth::{self, AuthError, Claims, Offered},
     config::ServiceCalls,
     socket::{self, websocket::WebSocket},
-    sockets::Permit,
+    sockets::{Permit, elsewhere},
 };
 
 mod answer;
@@ -158,7 +158,13 @@ pub(crate) async fn admitted(
     // From here on a revocation finds it; one of before is found by the worker.
     let permit = shared.sockets.admit(user, claims.issued_at).ok_or(Refused::TooManySockets)?;
     let place = shared.admission.place().ok_or(Refused::Unavailable(Duration::ZERO))?;
-    not_revoked(shared, claims).await?;
+    // Last, since others are asked: what is refused for another reason costs the backplane nothing.
+    let (admitted, elsewhere) =
+        tokio::join!(biased; not_revoked(shared, claims), elsewhere(shared, user));
+    admitted?;
+    if permit.here + elsewhere > shared.settings.bounds.max_sockets_per_user {
+        return Err(Refused::TooManySockets);
+    }
     Ok((place, permit))
 }
 

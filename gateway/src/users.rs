@@ -167,7 +167,11 @@ impl Actor {
             }
         }
         match phx_ref {
-            Some(phx_ref) if dropped => state.departing.push((self.shared.env.instant() + GRACE, phx_ref)),
+            Some(phx_ref) if dropped => {
+                state.departing.push((self.shared.env.instant() + GRACE, phx_ref));
+                // Others count the user's sockets here by the entry, which matters where they are many.
+                state.dirty |= state.connections.len() > self.shared.settings.bounds.max_sockets_per_user / 2;
+            }
             Some(phx_ref) => {
                 state.connections.remove(&phx_ref);
                 state.dirty = true;

@@ -103,5 +103,64 @@ fn who_is_no_trusted_proxy_speaks_for_itself_only() {
         admission.client_address(address("192.0.2.1"), &forwarded(&["203.0.113.9"])),
         address("192.0.2.1")
     );
-    assert!(admission.told.load(Ordering::Relaxed));
+}
+
+#[test]
+fn an_untrusted_forwarded_for_is_warned_of_once() {
+    let written = Written::default();
+    let log = tracing_subscriber::fmt().with_writer(written.clone()).finish();
+    tracing::subscriber::with_default(log, || {
+        let admission = admission(&["--trusted-proxies=10.0.0.0/8"]);
+        let _ = admission.client_address(address("192.0.2.1"), &forwarded(&[]));
+        let _ = admission.client_address(address("10.0.0.1"), &forwarded(&["203.0.113.9"]));
+        assert_eq!(written.text(), "", "nothing to tell");
+        for peer in ["192.0.2.1", "192.0.2.2", "2001:db8::1", "192.0.2.1"] {
+            let _ = admission.client_address(address(peer), &forwarded(&["203.0.113.9"]));
+        }
+    });
+    let text = written.text();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("WARN") && text.contains("SIMURGH_TRUSTED_PROXIES"), "{text}");
+    assert!(!text.contains("203.0.113.9"), "a forged address is nobody's: {text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forged_address_takes_no_turn_of_another() {
+    let admission = admission(&["--rate-connects=0", "--rate-connects-per-address=1:1"]);
+    let now = testing::now();
+    let from = |peer: &str, claimed: &str| {
+        admission.reserve(admission.client_address(address(peer), &forwarded(&[claimed])), now)
+    };
+    assert_eq!(from("192.0.2.1", "203.0.113.9"), Ok(Duration::ZERO));
+    assert_eq!(from("192.0.2.1", "203.0.113.10"), Ok(Duration::from_secs(1)), "whatever it claims");
+    assert_eq!(from("203.0.113.9", "192.0.2.1"), Ok(Duration::ZERO), "nothing was taken of the one it named");
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Written {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
 }

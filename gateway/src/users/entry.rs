@@ -79,7 +79,7 @@ async fn store(
     let mut latest: Option<ChosenStatus> = None;
     for entry in entries.iter().filter(|entry| entry.key != key) {
         let gateway = entry.key.parts().pop().unwrap_or_default();
-        if let Ok(UserPresence { chosen: Some(chosen), metas }) =
+        if let Ok(UserPresence { chosen: Some(chosen), metas, .. }) =
             envelope::decode::<UserPresence>(&entry.value)
             && !metas.is_empty()
             && latest.is_none_or(|held| held.at < chosen.at)

@@ -71,7 +71,7 @@ mod tests {
                 online_at: at,
             })
             .collect();
-        UserPresence { chosen: chosen.map(|status| ChosenStatus { status, at }), metas }
+        UserPresence { chosen: chosen.map(|status| ChosenStatus { status, at }), metas, dropped: 0 }
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl User {
         metas.sort_by_key(|meta| meta.online_at);
         Write {
             keep: !self.topics.is_empty() || !metas.is_empty(),
-            entry: UserPresence { chosen: self.chosen, metas },
+            entry: UserPresence { chosen: self.chosen, metas, dropped: self.departing.len() },
             known: self.known,
             last: self.mark.as_ref().filter(|mark| !mark.gone).map(|mark| mark.revision),
             again: std::mem::take(&mut self.retell),

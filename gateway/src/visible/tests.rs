@@ -28,7 +28,7 @@ fn entry(who: &str, refs: &[&str], chosen: Option<(Status, u64)>) -> UserPresenc
         online_at: at(0),
     };
     let chosen = chosen.map(|(status, ms)| ChosenStatus { status, at: at(ms) });
-    UserPresence { chosen, metas: refs.iter().map(meta).collect() }
+    UserPresence { chosen, metas: refs.iter().map(meta).collect(), dropped: 0 }
 }
 
 fn entries(who: &str, refs: &[&str]) -> Entries {

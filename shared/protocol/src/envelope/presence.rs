@@ -49,9 +49,23 @@ pub struct UserPresence {
     pub chosen: Option<ChosenStatus>,
     /// The connections there.
     pub metas: Vec<PresenceMeta>,
+    /// How many of those dropped a moment ago and may come back yet.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl UserPresence {
+    /// How many sockets the user has on that gateway, as far as they are on the user's own topic.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        self.metas.len().saturating_sub(self.dropped)
+    }
+
     /// A user's connections on all of these gateways, and the latest status chosen on any device of theirs.
     #[must_use]
     pub fn merged(entries: impl IntoIterator<Item = Self>) -> Self {
@@ -59,6 +73,7 @@ impl UserPresence {
         // A gateway where the user has channels but no user topic knows no choice of a device that is connected.
         for entry in entries.into_iter().filter(|entry| !entry.metas.is_empty()) {
             all.metas.extend(entry.metas);
+            all.dropped += entry.dropped;
             let later = |than: ChosenStatus| entry.chosen.is_some_and(|chosen| chosen.at > than.at);
             if all.chosen.is_none_or(later) {
                 all.chosen = entry.chosen;
@@ -132,7 +147,7 @@ mod tests {
             online_at: Timestamp::from_millis(1),
         };
         let chosen = chosen.map(|(status, at)| ChosenStatus { status, at: Timestamp::from_millis(at) });
-        UserPresence { chosen, metas: (0..metas).map(meta).collect() }
+        UserPresence { chosen, metas: (0..metas).map(meta).collect(), dropped: 0 }
     }
 
     #[test]
