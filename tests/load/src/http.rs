@@ -1,0 +1,93 @@
+//! The few HTTP calls that a run needs, on one connection.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::{Value, json};
+use simurgh_env::Env;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream},
+    net::TcpStream,
+};
+
+use crate::target::Target;
+
+/// Most bytes of an answer that are taken.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// A connection to an HTTP/1.1 server.
+pub struct Http {
+    io: BufStream<TcpStream>,
+    host: SocketAddr,
+}
+
+impl Http {
+    pub async fn connect(host: SocketAddr) -> anyhow::Result<Self> {
+        Ok(Self { io: BufStream::new(TcpStream::connect(host).await?), host })
+    }
+
+    /// One call: the status and the body.
+    pub async fn call(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &str,
+    ) -> anyhow::Result<(u16, Vec<u8>)> {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
+        if let Some(token) = token {
+            head.push_str(&format!("authorization: Bearer {token}\r\n"));
+        }
+        head.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len()));
+        self.io.write_all(head.as_bytes()).await?;
+        self.io.write_all(body.as_bytes()).await?;
+        self.io.flush().await?;
+        let mut line = String::new();
+        self.io.read_line(&mut line).await?;
+        let status = line.split(' ').nth(1).context("no status")?.parse()?;
+        let mut length = 0;
+        loop {
+            line.clear();
+            ensure!(self.io.read_line(&mut line).await? > 0, "the answer ended in its head");
+            let lower = line.trim().to_ascii_lowercase();
+            if lower.is_empty() {
+                break;
+            }
+            if let Some(value) = lower.strip_prefix("content-length:") {
+                length = value.trim().parse()?;
+            }
+        }
+        ensure!(length <= MAX_BODY, "an answer of {length} bytes");
+        let mut body = vec![0; length];
+        self.io.read_exact(&mut body).await?;
+        Ok((status, body))
+    }
+}
+
+/// Whether the server says that it can serve.
+pub async fn is_ready(address: SocketAddr) -> bool {
+    let Ok(mut http) = Http::connect(address).await else { return false };
+    matches!(http.call("GET", "/readyz", None, "").await, Ok((200, _)))
+}
+
+/// Makes conversations `0..count` of `members` users each: the first of users 0 to M-1, and so on.
+pub async fn make_conversations(
+    target: &Target,
+    count: usize,
+    members: usize,
+    env: &Env,
+) -> anyhow::Result<()> {
+    let token = target.token(&format!("s{}", target.run), true, env)?;
+    let mut http = Http::connect(target.address).await?;
+    for index in 0..count {
+        let names: Vec<_> = (index * members..(index + 1) * members).map(|user| target.user(user)).collect();
+        let body = json!({"id": target.conversation(index), "type": "group", "member_ids": names});
+        let (status, answer) =
+            http.call("POST", "/api/v1/conversations", Some(&token), &body.to_string()).await?;
+        if status != 201 && status != 200 {
+            let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+            bail!("a conversation was not made: {status} {}", answer["error"]["reason"]);
+        }
+    }
+    Ok(())
+}
