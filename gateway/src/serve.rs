@@ -22,7 +22,8 @@ const HEADER_READ: Duration = Duration::from_secs(10);
 /// Open files that are neither a client's connection nor a socket: the backplane, listeners, logs.
 const OTHER_FILES: usize = 64;
 
-/// The most connections that are no sockets (yet). Room for two seconds of held upgrades at the default rate.
+/// The most connections that are no sockets (yet). Room for two seconds of held upgrades at the default rate; where few
+/// files may be open, sockets have nine in ten of them and held upgrades wait in the kernel's queue as well.
 const MAX_CONNECTIONS: usize = 8_192;
 
 /// Connections of services and operators.
@@ -44,8 +45,8 @@ impl Capacity {
     #[must_use]
     pub fn of_files(files: usize) -> Self {
         let files = files.saturating_sub(OTHER_FILES);
-        let internal = (files / 16).clamp(16, INTERNAL_CONNECTIONS);
-        let connections = (files / 4).clamp(16, MAX_CONNECTIONS);
+        let internal = (files / 32).clamp(16, INTERNAL_CONNECTIONS);
+        let connections = (files / 16).clamp(16, MAX_CONNECTIONS);
         Self { sockets: files.saturating_sub(connections + internal).max(16), connections, internal }
     }
 
@@ -129,6 +130,7 @@ mod tests {
             let Capacity { sockets, connections, internal } = Capacity::of_files(files);
             assert!(sockets + connections + internal + OTHER_FILES <= files, "{files}");
             assert!(sockets >= files / 2, "{files}");
+            assert!(files < 16_384 || sockets >= files / 10 * 9, "{files}");
         }
         assert_eq!(Capacity::of_files(1 << 20).connections, MAX_CONNECTIONS);
         assert!(Capacity::of_files(0).sockets > 0);

@@ -98,7 +98,7 @@ pub struct Session {
     user: UserId,
     vsn: Vsn,
     max_channels: usize,
-    channels: BTreeMap<Topic, Channel>,
+    channels: BTreeMap<Topic, Box<Channel>>,
     last_channel: u64,
     waiting: usize,
     /// Bytes of the payloads that wait or are under way.

@@ -22,6 +22,7 @@ use crate::{
 
 pub mod longpoll;
 mod metered;
+mod outgoing;
 mod transport;
 pub mod websocket;
 mod work;
@@ -51,7 +52,7 @@ struct Socket<T> {
     shared: Arc<Shared>,
     /// Cancelled once the token is revoked.
     revoked: CancellationToken,
-    held: BTreeMap<ChannelId, (Topic, Held)>,
+    held: BTreeMap<ChannelId, Box<(Topic, Held)>>,
     work: FuturesUnordered<BoxFuture<'static, Outcome>>,
     /// Whether the mailbox has its turn before work and reading.
     mail_first: bool,
@@ -89,29 +90,42 @@ impl Gate for Limits {
 }
 
 /// Serves a connection of the user whom the token names, until either side closes it.
-pub async fn run<T: Transport>(transport: T, vsn: Vsn, claims: Claims, permit: Permit, shared: Arc<Shared>) {
-    let Some(user) = claims.user else { return };
-    let now = shared.env.instant();
-    let mut socket = Socket {
-        transport,
-        session: Session::new(user.clone(), vsn, shared.settings.bounds.max_channels, claims.expires_at),
-        gate: Limits { rates: shared.rates.of(&user, now), env: shared.env.clone(), rests_until: None },
-        session_id: shared.env.uuid().to_string(),
-        mailbox: Mailbox::new(permit.id, shared.settings.bounds.max_unsent_bytes),
-        user,
-        vsn,
-        revoked: permit.revoked.clone(),
-        held: BTreeMap::new(),
-        work: FuturesUnordered::new(),
-        mail_first: true,
-        close_at: None,
-        shared,
-    };
-    let end = socket.serve().await;
-    socket.transport.end(end).await;
-    // The client may go on elsewhere before the last channel is released.
-    drop(permit);
-    socket.release_all().await;
+///
+/// What lives as long as the socket is in one box: a future would hold it once for each call that it is handed through.
+pub fn run<T: Transport>(
+    transport: T,
+    vsn: Vsn,
+    claims: Claims,
+    permit: Permit,
+    shared: Arc<Shared>,
+) -> impl Future<Output = ()> + Send {
+    let socket = claims.user.map(|user| {
+        let now = shared.env.instant();
+        Box::new(Socket {
+            transport,
+            session: Session::new(user.clone(), vsn, shared.settings.bounds.max_channels, claims.expires_at),
+            gate: Limits { rates: shared.rates.of(&user, now), env: shared.env.clone(), rests_until: None },
+            session_id: shared.env.uuid().to_string(),
+            mailbox: Mailbox::new(permit.id, shared.settings.bounds.max_unsent_bytes),
+            user,
+            vsn,
+            revoked: permit.revoked.clone(),
+            held: BTreeMap::new(),
+            work: FuturesUnordered::new(),
+            mail_first: true,
+            close_at: None,
+            shared,
+        })
+    });
+    async move {
+        let Some(mut socket) = socket else { return };
+        let end = socket.serve().await;
+        // What is seldom done is boxed when it is: its room would be the task's for as long as the socket lives.
+        Box::pin(socket.transport.end(end)).await;
+        // The client may go on elsewhere before the last channel is released.
+        drop(permit);
+        Box::pin(socket.release_all()).await;
+    }
 }
 
 impl<T: Transport> Socket<T> {
@@ -194,7 +208,7 @@ impl<T: Transport> Socket<T> {
             Outcome::Joined { channel, topic, result } => match result {
                 Ok(joined) => {
                     let (response, held) = joined.split();
-                    self.held.insert(channel, (topic, held));
+                    self.held.insert(channel, Box::new((topic, held)));
                     self.session.joined(channel, Ok(response), &mut self.gate)
                 }
                 Err(refusal) => self.session.joined(channel, Err(refusal), &mut self.gate),
@@ -219,10 +233,13 @@ impl<T: Transport> Socket<T> {
                     let until = self.until(asked_at);
                     self.work.push(self.join(channel, topic, params, until));
                 }
-                Effect::Open { channel, topic, join_ref } => self.open(channel, &topic, join_ref).await,
+                Effect::Open { channel, topic, join_ref } => {
+                    Box::pin(self.open(channel, &topic, join_ref)).await;
+                }
                 Effect::Leave { channel, .. } => {
-                    if let Some((topic, held)) = self.held.remove(&channel) {
-                        self.release(channel, topic, held, false).await;
+                    if let Some(left) = self.held.remove(&channel) {
+                        let (topic, held) = *left;
+                        Box::pin(self.release(channel, topic, held, false)).await;
                     }
                 }
                 Effect::Do { channel, topic, push, payload, asked_at } => {
@@ -249,7 +266,7 @@ impl<T: Transport> Socket<T> {
         self.mailbox.take(T::BATCH, &mut items);
         if items.is_empty() {
             let (topics, user_topic) = self.mailbox.take_waiting();
-            self.room(topics, user_topic).await;
+            Box::pin(self.room(topics, user_topic)).await;
             return None;
         }
         for item in items {
@@ -292,7 +309,8 @@ impl<T: Transport> Socket<T> {
 
     /// The socket is gone: its channels, and joins that are still under way, are given back.
     async fn release_all(&mut self) {
-        for (channel, (topic, held)) in std::mem::take(&mut self.held) {
+        for (channel, left) in std::mem::take(&mut self.held) {
+            let (topic, held) = *left;
             self.release(channel, topic, held, true).await;
         }
         while let Some(outcome) = self.work.next().await {

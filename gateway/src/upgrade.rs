@@ -76,7 +76,8 @@ pub async fn upgrade(
         // that came early, which the first read takes.
         if let Ok(Ok(io)) = timeout(SWITCH, upgraded).await {
             let max_frame = context.settings.bounds.max_frame_bytes;
-            let transport = WebSocket::new(TokioIo::new(io), max_frame, context.env.clone()).await;
+            // In a box, since it is over at once and its room would be the task's for ever.
+            let transport = Box::pin(WebSocket::new(TokioIo::new(io), max_frame, context.env.clone())).await;
             socket::run(transport, vsn, claims, permit, context).await;
         }
         drop(place);

@@ -147,7 +147,7 @@ impl Actor {
             let online_at = self.shared.env.now();
             let meta =
                 PresenceMeta { user: user.clone(), phx_ref: phx_ref.clone(), phx_ref_prev: None, online_at };
-            state.connections.insert(phx_ref, meta);
+            state.connections.insert(phx_ref, Box::new(meta));
             state.dirty = true;
         } else if state.known && !state.dirty && !state.writing {
             let _ = done.send(Ok(state.chosen));

@@ -93,13 +93,13 @@ impl Session {
         self.last_channel += 1;
         let id = ChannelId(self.last_channel);
         let (old_ref, waiting) = replaces.map(|old| (old.join_ref, old.waiting)).unzip();
-        let channel = Channel {
+        let channel = Box::new(Channel {
             id,
             join_ref: frame.join_ref.clone(),
             state: State::Joining { reference: frame.reference.clone(), replaces: old_ref },
             waiting: waiting.unwrap_or_default(),
             closing: false,
-        };
+        });
         self.channels.insert(topic.clone(), channel);
         effects.push(Effect::Join { channel: id, topic, params: frame.payload.clone(), asked_at: at });
     }
@@ -138,7 +138,7 @@ impl Session {
             Some(phx::JOIN) => {
                 if let Some(old) = self.channels.remove(topic) {
                     effects.push(Effect::Leave { channel: id, topic: topic.clone() });
-                    self.join(topic.clone(), at, &frame, Some(old), gate, effects);
+                    self.join(topic.clone(), at, &frame, Some(*old), gate, effects);
                 }
             }
             // A leave that does not name this join is stale; Phoenix ignores it without a reply.

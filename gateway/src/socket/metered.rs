@@ -1,7 +1,7 @@
 //! A connection that counts what it took: how one tells a slow client from one that takes nothing.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -25,6 +25,12 @@ impl<Io> Metered<Io> {
     pub const fn written(&self) -> u64 {
         self.written
     }
+
+    fn count(&mut self, taken: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = taken {
+            self.written += u64::try_from(*bytes).unwrap_or(0);
+        }
+    }
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Metered<Io> {
@@ -40,10 +46,22 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Metered<Io> {
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Metered<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
-        if let Poll::Ready(Ok(bytes)) = &result {
-            self.written += u64::try_from(*bytes).unwrap_or(0);
-        }
+        self.count(&result);
         result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.count(&result);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

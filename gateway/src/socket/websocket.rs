@@ -1,8 +1,12 @@
 //! A WebSocket as a transport.
 
-use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use futures_util::{Sink, SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _};
 use simurgh_env::Env;
 use simurgh_protocol::CloseCode;
 use tokio::{
@@ -21,21 +25,28 @@ use tokio_tungstenite::{
 use super::{
     CLOSE_WAIT, SILENCE, STALL,
     metered::Metered,
+    outgoing::Outgoing,
     transport::{Data, End, Happened, Transport},
 };
 
 /// How much more of what the client was sending is taken before the close.
 const CLOSE_BYTES: u64 = 1024 * 1024;
-/// Bytes read at once: what a socket costs while it is silent.
-const READ_BUFFER: usize = 2 * 1024;
+/// Bytes read at once: what a socket costs while it is silent. Room for a longer frame is made when its header is read.
+const READ_BUFFER: usize = 512;
 /// Bytes gathered into one write.
 const WRITE_BATCH: usize = 32 * 1024;
 
 /// An upgraded connection.
 pub struct WebSocket<Io> {
+    /// Reads, and answers pings and closes.
     ws: WebSocketStream<Metered<Io>>,
+    /// Messages, which go past it: they are shared with other sockets and need no copy.
+    outgoing: Outgoing,
+    /// The client has taken leave: nothing but the answer to that is written.
+    closed: bool,
     env: Env,
-    /// Something was given to the WebSocket that is not written yet: nothing is read meanwhile.
+    /// Something was given that is not written yet: nothing is read meanwhile, so that the WebSocket writes nothing
+    /// of its own into a message.
     unflushed: bool,
     heard_at: Instant,
     /// Since when something waits to be written.
@@ -49,12 +60,20 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
     pub async fn new(io: Io, max_frame_bytes: usize, env: Env) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BATCH)
             .max_message_size(Some(max_frame_bytes))
             .max_frame_size(Some(max_frame_bytes));
         let ws = WebSocketStream::from_raw_socket(Metered::new(io), Role::Server, Some(config)).await;
         let now = env.instant();
-        Self { ws, env, unflushed: false, heard_at: now, blocked_since: None, progress: (0, now) }
+        Self {
+            ws,
+            outgoing: Outgoing::default(),
+            closed: false,
+            env,
+            unflushed: false,
+            heard_at: now,
+            blocked_since: None,
+            progress: (0, now),
+        }
     }
 
     fn flush_next(&mut self) {
@@ -64,6 +83,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             self.blocked_since = Some(now);
             self.progress = (self.ws.get_ref().written(), now);
         }
+    }
+
+    /// Writes what the WebSocket has to say, then the messages.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.ws.poll_flush_unpin(cx))?;
+        self.outgoing.poll_write(self.ws.get_mut(), cx).map_err(Error::Io)
     }
 
     fn flushed(&mut self, result: Result<(), Error>) -> Happened {
@@ -85,6 +110,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             Message::Binary(bytes) => Happened::Received(Data::Binary(bytes).into()),
             // tungstenite answers pings and closes by itself; that has to be written.
             Message::Ping(_) | Message::Close(_) => {
+                self.closed |= matches!(message, Message::Close(_));
                 self.flush_next();
                 Happened::Heard
             }
@@ -111,7 +137,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for WebSocke
     async fn next(&mut self, reads: bool) -> Happened {
         poll_fn(|cx| {
             if self.unflushed {
-                return self.ws.poll_flush_unpin(cx).map(|result| self.flushed(result));
+                return self.poll_flush(cx).map(|result| self.flushed(result));
             }
             if !reads {
                 return Poll::Pending;
@@ -126,9 +152,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for WebSocke
     }
 
     fn give(&mut self, frame: Utf8Bytes) {
-        // It only fails once the socket is closed, which the next read tells.
-        let _ = Pin::new(&mut self.ws).start_send(Message::Text(frame));
-        self.flush_next();
+        if !self.closed {
+            self.outgoing.push(frame);
+            self.flush_next();
+        }
     }
 
     fn is_behind(&self) -> bool {
@@ -154,6 +181,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for WebSocke
     async fn end(&mut self, end: End) {
         let _ = timeout(CLOSE_WAIT, async {
             let End::Close(code) = end else { return };
+            if poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
+                return;
+            }
             let (code, reason) = code.wire();
             let frame = CloseFrame { code: code.into(), reason: reason.into() };
             if self.ws.close(Some(frame)).await.is_ok() {

@@ -100,7 +100,7 @@ impl<T> Socket<T> {
     /// The join's reply is on its way: broadcasts follow.
     pub(super) async fn open(&mut self, channel: ChannelId, topic: &Topic, join_ref: Ref) {
         let mailbox = Arc::clone(&self.mailbox);
-        match self.held.get_mut(&channel) {
+        match self.held.get_mut(&channel).map(Box::as_mut) {
             Some((_, Held::User(own))) => {
                 let UserTopic { visible: sees, unread, .. } = own;
                 let (sees, unread) = (std::mem::take(sees), std::mem::take(unread));
@@ -153,7 +153,7 @@ impl<T> Socket<T> {
         for id in topics {
             self.shared.topics.tell(&id, Command::Drained(self.mailbox.socket)).await;
         }
-        let own = self.held.iter().find(|(_, (_, held))| matches!(held, Held::User(_))).map(|(id, _)| *id);
+        let own = self.held.iter().find(|(_, held)| matches!(held.1, Held::User(_))).map(|(id, _)| *id);
         if let Some(channel) = own.filter(|_| user_topic) {
             let key = (self.mailbox.socket, channel);
             self.shared.visible.tell(visible::Message::Missed { user: self.user.clone(), key }).await;
@@ -170,7 +170,7 @@ impl<T> Socket<T> {
         until: Instant,
     ) -> BoxFuture<'static, Outcome> {
         let (shared, user) = (Arc::clone(&self.shared), self.user.clone());
-        let attachment = match self.held.get(&channel) {
+        let attachment = match self.held.get(&channel).map(Box::as_ref) {
             Some((_, Held::Conversation { attachment, .. })) => Some(attachment.clone()),
             _ => None,
         };

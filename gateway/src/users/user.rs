@@ -19,7 +19,7 @@ pub(super) struct User {
     /// Channels by topic, and how many sockets have each.
     pub(super) topics: BTreeMap<Topic, usize>,
     /// The connections by the ref they were joined with; a meta's own ref changes with the status.
-    pub(super) connections: BTreeMap<String, PresenceMeta>,
+    pub(super) connections: BTreeMap<String, Box<PresenceMeta>>,
     pub(super) chosen: Option<ChosenStatus>,
     /// Connections that dropped, and until when they count.
     pub(super) departing: Vec<(Instant, String)>,
@@ -79,7 +79,7 @@ impl User {
     /// What is to be written now; the next write not before `next`.
     pub(super) fn start_write(&mut self, next: Instant) -> Write {
         (self.writing, self.dirty, self.not_before) = (true, false, Some(next));
-        let mut metas: Vec<_> = self.connections.values().cloned().collect();
+        let mut metas: Vec<_> = self.connections.values().map(|meta| PresenceMeta::clone(meta)).collect();
         metas.sort_by_key(|meta| meta.online_at);
         Write {
             keep: !self.topics.is_empty() || !metas.is_empty(),

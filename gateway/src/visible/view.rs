@@ -44,7 +44,7 @@ pub struct Channel {
 /// A user with channels here.
 #[derive(Debug, Default)]
 struct Viewer {
-    channels: BTreeMap<Key, Channel>,
+    channels: BTreeMap<Key, Box<Channel>>,
     /// Joins under way, and whether whom the user sees may have changed since they began.
     joining: BTreeMap<Key, bool>,
     /// Whom it may see.
@@ -139,7 +139,7 @@ impl View {
         let known = news && !viewer.channels.is_empty();
         let unknown = if known { Vec::new() } else { self.set_visible(user, sees, now) };
         if let Some(viewer) = self.viewers.get_mut(user) {
-            viewer.channels.insert(key, channel);
+            viewer.channels.insert(key, Box::new(channel));
         }
         self.start(user, now);
         (unknown, news)
