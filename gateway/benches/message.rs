@@ -74,7 +74,7 @@ fn fan_out(bencher: Bencher, members: u64) {
             let mailbox = Mailbox::new(SocketId(index), 256 * 1024);
             topic.join(Joined {
                 channel: ChannelId(1),
-                user: UserId::new(format!("u{index}")).unwrap(),
+                user: UserId::new(&format!("u{index}")).unwrap(),
                 vsn: Vsn::V2,
                 join_ref: Ref::text("1"),
                 mailbox: Arc::clone(&mailbox),

@@ -2,7 +2,7 @@
 //!
 //! It fails where a delivery was lost, repeated or out of order; where a message or a delivery costs so much CPU that
 //! its ratio to the floor's in the same run is twice the recorded one; or where a socket takes more memory than the
-//! target.
+//! recorded limit, which goes down with what was reached until it is the target (docs/performance.md).
 
 use std::{fs::File, path::Path, time::Duration};
 
@@ -44,7 +44,7 @@ struct Recorded {
     /// The CPU of gateway and worker a message of the chat, to the floor's.
     chat_cpu_ratio: f64,
     /// Most bytes of the gateway's memory a socket.
-    memory_a_socket_bytes: f64,
+    memory_a_socket_limit_bytes: f64,
 }
 
 /// Figures of one server.
@@ -92,9 +92,9 @@ pub async fn run(programs: &Programs, recorded: &Path) -> anyhow::Result<()> {
             wrong.push(format!("{what}: {ratio:.2} times the floor's CPU; recorded are {recorded}"));
         }
     }
-    let most = recorded.memory_a_socket_bytes;
-    if memory > most {
-        wrong.push(format!("memory: {memory:.0} bytes a socket, and {most} are the target"));
+    let most = recorded.memory_a_socket_limit_bytes;
+    if memory.is_nan() || memory > most {
+        wrong.push(format!("memory: {memory:.0} bytes a socket, and {most} are the limit"));
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("; "));
     Ok(())

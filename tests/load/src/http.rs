@@ -86,7 +86,8 @@ pub async fn make_conversations(
             http.call("POST", "/api/v1/conversations", Some(&token), &body.to_string()).await?;
         if status != 201 && status != 200 {
             let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
-            bail!("a conversation was not made: {status} {}", answer["error"]["reason"]);
+            let reason = answer.pointer("/error/reason").and_then(Value::as_str).unwrap_or_default();
+            bail!("a conversation was not made: {status} {reason}");
         }
     }
     Ok(())

@@ -245,7 +245,7 @@ fn the_readmes_commands_exist() {
 
 #[test]
 fn the_documents_links_lead_somewhere() {
-    for document in ["README.md", "ARCHITECTURE.md", "docs/contract.md"] {
+    for document in ["README.md", "ARCHITECTURE.md", "docs/contract.md", "docs/performance.md"] {
         let folder = root().join(document).parent().unwrap().to_owned();
         for link in read(document).split("](").skip(1) {
             let target = link.split([')', '#']).next().unwrap();
