@@ -25,7 +25,7 @@ fn main() {
 
 fn ask(runtime: &Runtime, worker: &Worker, principal: Principal, call: Call) {
     let (id, deadline) = (worker.env.uuid(), worker.env.now().plus(WITHIN));
-    let answer = runtime.block_on(worker.answer(Command { id, principal, deadline, call }));
+    let answer = runtime.block_on(worker.answer(Command { id, principal, token: None, deadline, call }));
     assert!(matches!(answer, Answer::Ok(_)), "{answer:?}");
 }
 

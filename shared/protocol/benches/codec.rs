@@ -58,6 +58,7 @@ fn command_there_and_back(bencher: Bencher) {
     let command = Command {
         id: uuid::Uuid::nil(),
         principal: Principal::User(UserId::new("alice").unwrap()),
+        token: None,
         deadline: Timestamp::from_millis(1),
         call: Call::Push {
             conversation: Some(ConversationId::new("room").unwrap()),
