@@ -7,11 +7,12 @@ use std::{sync::Arc, time::Duration};
 use divan::{Bencher, counter::ItemsCount};
 use simurgh_gateway::{
     mailbox::{ChannelId, Mailbox, SocketId},
+    metrics::{Asked, Metrics},
     session::{Effect, Gate, Session},
     topic::{Joined, Topic},
 };
 use simurgh_protocol::{
-    ConversationId, Raw, Ref, Timestamp, UserId, Vsn,
+    ConversationId, Raw, Reason, Ref, Timestamp, UserId, Vsn,
     envelope::{ConversationEnvelope, ConversationEvent, Head, Logged},
     event::RateClass,
 };
@@ -37,6 +38,8 @@ impl Gate for Open {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(0)
     }
+
+    fn answered(&mut self, _: Asked, _: Option<Reason>) {}
 }
 
 /// A push of 128 bytes of content through a session, and the worker's answer to it.
@@ -68,7 +71,7 @@ fn push_and_reply(bencher: Bencher) {
 #[divan::bench(args = [10, 100, 1_000])]
 fn fan_out(bencher: Bencher, members: u64) {
     let id = ConversationId::new("room").unwrap();
-    let mut topic = Topic::new(id.clone());
+    let mut topic = Topic::new(id.clone(), Arc::new(Metrics::new().unwrap()));
     let mailboxes: Vec<_> = (0..members)
         .map(|index| {
             let mailbox = Mailbox::new(SocketId(index), 256 * 1024);

@@ -21,6 +21,7 @@ use crate::{
     heads::{self, Heads, Questions},
     leases::{self, Leases},
     longpoll::{LongPolls, elsewhere},
+    metrics::Metrics,
     page,
     rates::Rates,
     revocations,
@@ -45,6 +46,8 @@ pub struct Parts {
     pub settings: Settings,
     /// What the process can hold.
     pub capacity: Capacity,
+    /// What the gateway counts with.
+    pub metrics: Arc<Metrics>,
 }
 
 /// A gateway that does not run yet.
@@ -68,7 +71,7 @@ impl Gateway {
     /// # Errors
     /// Where a setting cannot be used.
     pub fn new(parts: Parts) -> Result<Self, BadSetting> {
-        let Parts { bus, env, subjects, settings, capacity } = parts;
+        let Parts { bus, env, subjects, settings, capacity, metrics } = parts;
         let leases = Leases::new(Arc::clone(&bus), env.clone());
         let (renamed, _) = watch::channel(leases.id());
         let (users, messages) = Users::channel();
@@ -76,14 +79,14 @@ impl Gateway {
         let (heads, questions) = Heads::channel();
         let shared = Shared {
             auth: Auth::new(&settings)?,
-            workers: Workers::new(Arc::clone(&bus), env.fork(), subjects.clone()),
+            workers: Workers::new(Arc::clone(&bus), env.fork(), subjects.clone(), Arc::clone(&metrics)),
             leases,
             renamed,
             topics: Topics::default(),
             heads,
             users,
             visible,
-            sockets: Sockets::new(settings.bounds.max_sockets_per_user),
+            sockets: Sockets::new(settings.bounds.max_sockets_per_user, Arc::clone(&metrics)),
             // Each polls on a connection of its own, and others need some, too.
             long_polls: LongPolls::new(&env, capacity.connections / 2),
             rates: Rates::new(settings.rates.clone()),
@@ -92,6 +95,7 @@ impl Gateway {
             readiness: Readiness::new(),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
+            metrics,
             connections: TaskTracker::new(),
             tasks: TaskTracker::new(),
             bus,
@@ -134,6 +138,7 @@ impl Gateway {
 
         shutdown.cancelled().await;
         shared.readiness.drain();
+        shared.metrics.drains.inc();
         tokio::time::sleep(shared.settings.drain.drain_delay).await;
         let open = shared.sockets.count();
         tracing::info!(sockets = open, "draining");
@@ -145,7 +150,7 @@ impl Gateway {
         if !finished(&shared.connections, window).await {
             tracing::warn!(
                 sockets = shared.sockets.count(),
-                "sockets were still open at the end of the drain"
+                "sockets were still open at the end of the drain and are cut: a longer SIMURGH_DRAIN_WINDOW spares them"
             );
         }
         if open > 0 {
@@ -166,7 +171,12 @@ fn start(shared: &Arc<Shared>, Inboxes { messages, presences, questions }: Inbox
     backplane.fails("not connected yet");
     presence.fails("not there yet");
     let tasks = &shared.tasks;
-    tasks.spawn(follow_backplane(backplane, shared.bus.connected(), shared.stopped.clone()));
+    tasks.spawn(follow_backplane(
+        backplane,
+        shared.bus.connected(),
+        shared.metrics.backplane_reconnects.clone(),
+        shared.stopped.clone(),
+    ));
     if let Some(keys) = shared.auth.published() {
         tasks.spawn(keys.follow(shared.readiness.part("keys"), shared.env.fork(), shared.stopped.clone()));
     }
@@ -199,7 +209,7 @@ async fn appear(shared: Arc<Shared>, part: PartHandle) {
             match taken {
                 Ok(()) => return,
                 Err(error) if !told => {
-                    tracing::warn!(%error, "the backplane is not there yet; trying again");
+                    tracing::warn!(%error, "the backplane is not there yet; trying until it is: check NATS and SIMURGH_NATS_URL");
                     told = true;
                 }
                 Err(_) => {}

@@ -169,6 +169,18 @@ impl Leases {
         let _ = self.bus.delete(Bucket::Leases, &subject::lease_key(&id), revision).await;
     }
 
+    /// How long ago the own lease was renewed.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.env.instant().saturating_duration_since(self.lock().renewed_at)
+    }
+
+    /// How many gateways have a lease, as far as was read.
+    #[must_use]
+    pub fn standing(&self) -> usize {
+        self.lock().standing.len()
+    }
+
     /// Whether the own lease was not renewed for so long that presence cannot be said to work.
     fn wavers(&self) -> bool {
         self.env.instant() >= self.lock().renewed_at + WAVERING

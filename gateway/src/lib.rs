@@ -11,6 +11,7 @@ pub mod heads;
 pub mod leases;
 pub mod longpoll;
 pub mod mailbox;
+pub mod metrics;
 pub mod page;
 pub mod rates;
 pub mod revocations;

@@ -139,6 +139,12 @@ impl Mailbox {
         inner.items.is_empty() && inner.waiting.is_empty() && !inner.user_topic_waits
     }
 
+    /// Bytes of the frames that wait.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// Wakes whoever waits for something to be put in.
     pub fn nudge(&self) {
         self.filled.notify_one();

@@ -7,14 +7,14 @@ use simurgh_backplane::{
     subject::Subjects,
 };
 use simurgh_env::Env;
-use simurgh_gateway::{Gateway, Parts, config::Config, serve::Capacity};
+use simurgh_gateway::{Gateway, Parts, config::Config, metrics::Metrics, serve::Capacity};
 use simurgh_service::{
     BadSetting, EXIT_BAD_SETTING, TcpConnections, bind::bind, config, exit_code, shutdown, telemetry,
 };
 
 fn main() -> ExitCode {
     let config: Config = config::parse();
-    telemetry::init(&config.log);
+    let _telemetry = telemetry::init(&config.log, "simurgh-gateway");
     match start(config) {
         // Some settings are files, which only their use shows to be bad.
         Err(error) if error.is::<BadSetting>() => {
@@ -52,6 +52,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
         subjects: Subjects::new(&nats.namespace),
         settings,
         capacity: Capacity::of_process(),
+        metrics: Arc::new(Metrics::new()?),
     })?;
     gateway.run(public, internal, shutdown).await;
     Ok(())

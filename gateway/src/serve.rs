@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use simurgh_service::{
     Connections, admin,
     http::{self, HttpLimits},
+    metrics,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -107,7 +108,8 @@ pub fn public_routes(shared: Arc<Shared>, signing: Option<page::Signing>) -> Rou
 
 /// What services and operators can ask.
 fn internal_routes(shared: Arc<Shared>) -> Router {
-    api::internal(Arc::clone(&shared)).merge(admin::router(shared.readiness.clone()))
+    let routes = api::internal(Arc::clone(&shared)).merge(admin::router(shared.readiness.clone()));
+    routes.merge(metrics::router(move || shared.metrics.text(&shared)))
 }
 
 fn limits(connections: usize) -> HttpLimits {

@@ -11,12 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use simurgh_protocol::{
-    CloseCode, Frame, Name, Push, Raw, Ref, Refusal, Timestamp, Topic, UserId, Vsn,
+    CloseCode, Frame, Name, Push, Raw, Reason, Ref, Refusal, Timestamp, Topic, UserId, Vsn,
     event::{RateClass, phx, sent},
     frame::{self, InvalidFrame},
 };
 
-use crate::{mailbox::ChannelId, rates::exceeded};
+use crate::{mailbox::ChannelId, metrics::Asked, rates::exceeded};
 
 mod frames;
 
@@ -90,6 +90,9 @@ pub trait Gate {
 
     /// The wall clock.
     fn now(&self) -> Timestamp;
+
+    /// Something was answered without being carried out: it is counted.
+    fn answered(&mut self, asked: Asked, refused: Option<Reason>);
 }
 
 /// The channels of one socket.
@@ -189,11 +192,12 @@ impl Session {
     }
 
     /// A frame came with more of them than are taken at once: it is answered, and nothing comes of it.
-    pub fn excess(&mut self, frame: Result<Frame, InvalidFrame>) -> Vec<Effect> {
+    pub fn excess(&mut self, frame: Result<Frame, InvalidFrame>, gate: &mut dyn Gate) -> Vec<Effect> {
         let Ok(frame) = frame else { return vec![Effect::Close(CloseCode::InvalidFrame)] };
         let refusal = exceeded(Duration::from_secs(1));
-        let reply = frame::reply(self.vsn, &frame.join_ref, &frame.reference, &frame.topic, Err(&refusal));
-        vec![Effect::Send(reply)]
+        let mut effects = Vec::new();
+        self.refuse(&frame.join_ref, &frame, &refusal, gate, &mut effects);
+        effects
     }
 
     fn received(&mut self, frame: Result<Frame, InvalidFrame>, gate: &mut dyn Gate) -> Vec<Effect> {

@@ -15,6 +15,7 @@ use crate::{
     heads::Heads,
     leases::Leases,
     longpoll::LongPolls,
+    metrics::Metrics,
     rates::Rates,
     sockets::Sockets,
     topics::Topics,
@@ -59,6 +60,8 @@ pub struct Shared {
     pub admission: Admission,
     /// How joins are let through.
     pub joins: Pacer,
+    /// What this gateway counts.
+    pub metrics: Arc<Metrics>,
     /// Whether this gateway can serve.
     pub readiness: Readiness,
     /// Cancelled when open sockets are to be closed.

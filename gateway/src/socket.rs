@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use simurgh_env::Env;
-use simurgh_protocol::{CloseCode, Frame, Timestamp, Topic, UserId, Vsn, event::RateClass};
+use simurgh_protocol::{
+    CloseCode, Frame, Push, Reason, Refusal, Timestamp, Topic, UserId, Vsn, event::RateClass,
+};
+use simurgh_service::metrics::Counted;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +17,7 @@ use crate::{
     Shared,
     auth::Claims,
     mailbox::{ChannelId, Item, Mailbox},
+    metrics::{Asked, Metrics, kind},
     rates::UserRates,
     session::{Effect, Gate, Session},
     sockets::{Permit, text},
@@ -52,12 +56,19 @@ struct Socket<T> {
     shared: Arc<Shared>,
     /// Cancelled once the token is revoked.
     revoked: CancellationToken,
-    held: BTreeMap<ChannelId, Box<(Topic, Held)>>,
+    held: BTreeMap<ChannelId, Box<OnTopic>>,
     work: FuturesUnordered<BoxFuture<'static, Outcome>>,
     /// Whether the mailbox has its turn before work and reading.
     mail_first: bool,
     /// When this socket's turn to be closed by a drain comes.
     close_at: Option<Instant>,
+}
+
+/// A joined channel.
+struct OnTopic {
+    topic: Topic,
+    held: Held,
+    _counted: Counted,
 }
 
 /// What a socket's task waits for.
@@ -73,6 +84,7 @@ enum Event {
 /// The user's rates and the clock.
 struct Limits {
     rates: Arc<UserRates>,
+    metrics: Arc<Metrics>,
     env: Env,
     /// Until when the socket is not read from.
     rests_until: Option<Instant>,
@@ -86,6 +98,10 @@ impl Gate for Limits {
 
     fn now(&self) -> Timestamp {
         self.env.now()
+    }
+
+    fn answered(&mut self, asked: Asked, refused: Option<Reason>) {
+        self.metrics.answered(asked, refused);
     }
 }
 
@@ -101,12 +117,19 @@ pub fn run<T: Transport>(
 ) -> impl Future<Output = ()> + Send {
     let socket = claims.user.map(|user| {
         let now = shared.env.instant();
+        let mailbox = Mailbox::new(permit.id, shared.settings.bounds.max_unsent_bytes);
+        shared.sockets.has_mailbox(&mailbox);
         Box::new(Socket {
             transport,
             session: Session::new(user.clone(), vsn, shared.settings.bounds.max_channels, claims.expires_at),
-            gate: Limits { rates: shared.rates.of(&user, now), env: shared.env.clone(), rests_until: None },
+            gate: Limits {
+                rates: shared.rates.of(&user, now),
+                metrics: Arc::clone(&shared.metrics),
+                env: shared.env.clone(),
+                rests_until: None,
+            },
             session_id: shared.env.uuid().to_string(),
-            mailbox: Mailbox::new(permit.id, shared.settings.bounds.max_unsent_bytes),
+            mailbox,
             user,
             vsn,
             revoked: permit.revoked.clone(),
@@ -119,7 +142,13 @@ pub fn run<T: Transport>(
     });
     async move {
         let Some(mut socket) = socket else { return };
+        let counted = socket.shared.metrics.socket(T::NAME);
         let end = socket.serve().await;
+        drop(counted);
+        socket.shared.metrics.socket_closed(match end {
+            End::Close(code) => Some(code),
+            End::Gone => None,
+        });
         // What is seldom done is boxed when it is: its room would be the task's for as long as the socket lives.
         Box::pin(socket.transport.end(end)).await;
         // The client may go on elsewhere before the last channel is released.
@@ -197,24 +226,35 @@ impl<T: Transport> Socket<T> {
         let effects = match (data, excess) {
             (Data::Text(text), false) => self.session.text(&text, &mut self.gate),
             (Data::Binary(bytes), false) => self.session.binary(&bytes, &mut self.gate),
-            (Data::Text(text), true) => self.session.excess(Frame::decode(self.vsn, &text)),
-            (Data::Binary(bytes), true) => self.session.excess(Frame::decode_binary(self.vsn, &bytes)),
+            (Data::Text(text), true) => self.session.excess(Frame::decode(self.vsn, &text), &mut self.gate),
+            (Data::Binary(bytes), true) => {
+                self.session.excess(Frame::decode_binary(self.vsn, &bytes), &mut self.gate)
+            }
         };
         self.apply(effects).await
     }
 
     async fn outcome(&mut self, outcome: Outcome) -> Option<End> {
         let effects = match outcome {
-            Outcome::Joined { channel, topic, result } => match result {
-                Ok(joined) => {
-                    let (response, held) = joined.split();
-                    self.held.insert(channel, Box::new((topic, held)));
-                    self.session.joined(channel, Ok(response), &mut self.gate)
+            Outcome::Joined { channel, topic, began, result } => {
+                self.count(Asked::Join(kind(&topic)), result.as_ref().err(), began);
+                match result {
+                    Ok(joined) => {
+                        let (response, held) = joined.split();
+                        let held =
+                            OnTopic { _counted: self.shared.metrics.channel(kind(&topic)), topic, held };
+                        self.held.insert(channel, Box::new(held));
+                        self.session.joined(channel, Ok(response), &mut self.gate)
+                    }
+                    Err(refusal) => self.session.joined(channel, Err(refusal), &mut self.gate),
                 }
-                Err(refusal) => self.session.joined(channel, Err(refusal), &mut self.gate),
-            },
-            Outcome::Done { channel, result } => self.session.done(channel, result, &mut self.gate),
-            Outcome::Renewed { channel, result } => {
+            }
+            Outcome::Done { channel, push, began, result } => {
+                self.count(Asked::Push(Some(push)), result.as_ref().err(), began);
+                self.session.done(channel, result, &mut self.gate)
+            }
+            Outcome::Renewed { channel, began, result } => {
+                self.count(Asked::Push(Some(Push::AccessToken)), result.as_ref().err(), began);
                 if let Ok((_, claims)) = &result {
                     self.session.renewed(claims.expires_at);
                     self.shared.sockets.renewed(&self.user, self.mailbox.socket, claims.issued_at);
@@ -223,6 +263,11 @@ impl<T: Transport> Socket<T> {
             }
         };
         self.apply(effects).await
+    }
+
+    fn count(&self, asked: Asked, refused: Option<&Refusal>, began: Instant) {
+        let took = self.shared.env.instant().saturating_duration_since(began);
+        self.shared.metrics.carried_out(asked, refused.map(|refusal| refusal.reason), took);
     }
 
     async fn apply(&mut self, effects: Vec<Effect>) -> Option<End> {
@@ -238,7 +283,7 @@ impl<T: Transport> Socket<T> {
                 }
                 Effect::Leave { channel, .. } => {
                     if let Some(left) = self.held.remove(&channel) {
-                        let (topic, held) = *left;
+                        let OnTopic { topic, held, .. } = *left;
                         Box::pin(self.release(channel, topic, held, false)).await;
                     }
                 }
@@ -310,11 +355,11 @@ impl<T: Transport> Socket<T> {
     /// The socket is gone: its channels, and joins that are still under way, are given back.
     async fn release_all(&mut self) {
         for (channel, left) in std::mem::take(&mut self.held) {
-            let (topic, held) = *left;
+            let OnTopic { topic, held, .. } = *left;
             self.release(channel, topic, held, true).await;
         }
         while let Some(outcome) = self.work.next().await {
-            if let Outcome::Joined { channel, topic, result: Ok(joined) } = outcome {
+            if let Outcome::Joined { channel, topic, result: Ok(joined), .. } = outcome {
                 let (_, held) = joined.split();
                 self.release(channel, topic, held, true).await;
             }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Shared,
     mailbox::{ChannelId, Mailbox, SocketId},
+    metrics::Metrics,
     users::Message,
     visible,
 };
@@ -37,6 +38,9 @@ const RETRY: Duration = Duration::from_millis(250);
 pub struct Sockets {
     max_per_user: usize,
     inner: Mutex<Inner>,
+    /// What waits for each socket, for who asks how much that is.
+    mailboxes: Mutex<BTreeMap<SocketId, Weak<Mailbox>>>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +90,7 @@ pub struct Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.sockets.mailboxes().remove(&self.id);
         let mut inner = self.sockets.lock();
         if let Some(connected) = inner.users.get_mut(&self.user) {
             connected.sockets.retain(|open| open.id != self.id);
@@ -99,8 +104,19 @@ impl Drop for Permit {
 impl Sockets {
     /// Nobody yet; each user may have `max_per_user` sockets.
     #[must_use]
-    pub fn new(max_per_user: usize) -> Arc<Self> {
-        Arc::new(Self { max_per_user, inner: Mutex::default() })
+    pub fn new(max_per_user: usize, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { max_per_user, inner: Mutex::default(), mailboxes: Mutex::default(), metrics })
+    }
+
+    /// The mailbox of a socket whose permit is held.
+    pub fn has_mailbox(&self, mailbox: &Arc<Mailbox>) {
+        self.mailboxes().insert(mailbox.socket, Arc::downgrade(mailbox));
+    }
+
+    /// Bytes that wait to be written, of all sockets.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.mailboxes().values().filter_map(Weak::upgrade).map(|mailbox| mailbox.bytes()).sum()
     }
 
     /// Leave for one more socket of the user, with a token of then; none where it has as many as it may.
@@ -158,6 +174,7 @@ impl Sockets {
     /// Says something to users on their own topics. Lost to sockets that have no room (contract, guarantee 6).
     pub fn tell(&self, users: &[UserId], event: &str, payload: &Raw) {
         let inner = self.lock();
+        let mut deliveries = 0;
         for user in users {
             let Some(connected) = inner.users.get(user) else { continue };
             let mut frames: [Option<Utf8Bytes>; 2] = [None, None];
@@ -167,9 +184,14 @@ impl Sockets {
                 let frame = slot.get_or_insert_with(|| {
                     text(frame::broadcast(channel.vsn, &format!("user:{user}"), event, payload))
                 });
-                let _ = channel.mailbox.push(channel.channel, frame.clone());
+                deliveries += usize::from(channel.mailbox.push(channel.channel, frame.clone()).is_ok());
             }
         }
+        self.metrics.noticed(deliveries);
+    }
+
+    fn mailboxes(&self) -> MutexGuard<'_, BTreeMap<SocketId, Weak<Mailbox>>> {
+        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -37,6 +37,7 @@ pub use watched::Watched;
 use crate::{
     Gateway, Parts,
     config::{Config, Settings},
+    metrics::Metrics,
     page,
     serve::Capacity,
 };
@@ -50,6 +51,11 @@ pub fn settings(args: &[&str]) -> Settings {
     let secret: &[&str] = if keyed { &[] } else { &["--jwt-secret", SECRET] };
     let given = std::iter::once("simurgh-gateway").chain(secret.iter().copied()).chain(args.iter().copied());
     parse_from::<Config>(given).unwrap().settings
+}
+
+/// Metrics that nobody reads.
+pub fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new().unwrap())
 }
 
 /// The present, on tokio's clock.
@@ -128,6 +134,7 @@ impl Served {
             subjects: subjects.clone(),
             settings: settings(args),
             capacity: Capacity::of_files(4_096),
+            metrics: metrics(),
         };
         let gateway = Gateway::new(parts).unwrap().with_page_signing(signing);
         let readiness = gateway.readiness();

@@ -20,6 +20,7 @@ use simurgh_protocol::{
 
 use crate::{
     mailbox::{ChannelId, Mailbox, SocketId},
+    metrics::Metrics,
     sockets::text,
 };
 
@@ -64,12 +65,13 @@ pub struct Topic {
     pub presence: Presence,
     /// Whether any channel may lack the state of presence.
     any_stale: bool,
+    metrics: Arc<Metrics>,
 }
 
 impl Topic {
     /// A conversation nobody here has joined yet.
     #[must_use]
-    pub fn new(id: ConversationId) -> Self {
+    pub fn new(id: ConversationId, metrics: Arc<Metrics>) -> Self {
         let name = format!("conversation:{id}");
         Self {
             id,
@@ -80,6 +82,7 @@ impl Topic {
             members_version: 0,
             presence: Presence::default(),
             any_stale: false,
+            metrics,
         }
     }
 
@@ -101,7 +104,7 @@ impl Topic {
             seq: joined.head.last_seq,
             change_seq: joined.head.change_seq,
             checked_at: joined.head.members_version,
-            full: false,
+            full: None,
             stale: true,
         };
         self.channels.insert(key, channel);
@@ -131,12 +134,12 @@ impl Topic {
         let keys: Vec<_> = self
             .channels
             .iter()
-            .filter(|((of, _), channel)| *of == socket && channel.full)
+            .filter(|((of, _), channel)| *of == socket && channel.full.is_some())
             .map(|(key, _)| *key)
             .collect();
         for key in keys {
             if let Some(channel) = self.channels.get_mut(&key) {
-                channel.full = false;
+                channel.full = None;
             }
             self.push_state(key);
         }
@@ -261,11 +264,12 @@ impl Topic {
     }
 
     fn is_served(&self, channel: &Channel) -> bool {
-        !channel.full && channel.checked_at >= self.members_version
+        channel.full.is_none() && channel.checked_at >= self.members_version
     }
 
     fn messages(&mut self, messages: &[Logged]) {
         for logged in messages {
+            let (known, mut deliveries) = (logged.seq <= self.last_seq, 0);
             self.last_seq = self.last_seq.max(logged.seq);
             let members_version = self.members_version;
             let mut encoded = Encoded::new(&self.name, sent::NEW_MESSAGE, &logged.payload);
@@ -273,10 +277,16 @@ impl Topic {
                 let vsn = channel.vsn;
                 if channel.seq + 1 == logged.seq
                     && channel.checked_at >= members_version
-                    && channel.push(*id, &self.id, || encoded.frame(vsn))
+                    && channel.push(*id, &self.id, &self.metrics, || encoded.frame(vsn))
                 {
                     channel.seq = logged.seq;
+                    deliveries += 1;
                 }
+            }
+            if known && deliveries == 0 {
+                self.metrics.repeats_dropped.inc();
+            } else {
+                self.metrics.fanned_out(deliveries);
             }
         }
     }
@@ -286,36 +296,40 @@ impl Topic {
         self.last_change = self.last_change.max(change.change_seq);
         self.last_seq = self.last_seq.max(change.seq);
         let members_version = self.members_version;
-        let mut encoded = Encoded::new(&self.name, &change.event, &change.payload);
+        let (mut deliveries, mut encoded) = (0, Encoded::new(&self.name, &change.event, &change.payload));
         for ((_, id), channel) in &mut self.channels {
             let vsn = channel.vsn;
             if channel.change_seq + 1 == change.change_seq
                 && channel.seq >= change.seq
                 && channel.checked_at >= members_version
-                && channel.push(*id, &self.id, || encoded.frame(vsn))
+                && channel.push(*id, &self.id, &self.metrics, || encoded.frame(vsn))
             {
                 channel.change_seq = change.change_seq;
+                deliveries += 1;
             }
         }
+        self.metrics.fanned_out(deliveries);
     }
 
     /// What has no place in a log: it is lost to those who have no room.
     fn tell(&mut self, event: &str, payload: &Raw, except: Option<&UserId>) {
         let members_version = self.members_version;
-        let mut encoded = Encoded::new(&self.name, event, payload);
+        let (mut deliveries, mut encoded) = (0, Encoded::new(&self.name, event, payload));
         for ((_, id), channel) in &mut self.channels {
             if except == Some(&channel.user) {
                 continue;
             }
             let vsn = channel.vsn;
-            let served = channel.checked_at >= members_version && !channel.full;
+            let served = channel.checked_at >= members_version && channel.full.is_none();
             let lost = !served || channel.mailbox.push(*id, encoded.frame(vsn)).is_err();
+            deliveries += usize::from(!lost);
             if lost && event == sent::PRESENCE_DIFF {
                 channel.stale = true;
                 self.any_stale = true;
-                channel.wait(&self.id);
+                channel.wait(&self.id, &self.metrics);
             }
         }
+        self.metrics.fanned_out(deliveries);
     }
 
     /// Sends `presence_state` to all channels that lack it and may have it.
@@ -335,7 +349,7 @@ impl Topic {
         let Some(channel) = self.channels.get_mut(&key).filter(wants) else { return };
         let state = self.presence.state();
         let frame = frame::push(channel.vsn, &channel.join_ref, &self.name, sent::PRESENCE_STATE, &state);
-        channel.stale = !channel.push(key.1, &self.id, || text(frame));
+        channel.stale = !channel.push(key.1, &self.id, &self.metrics, || text(frame));
         self.any_stale |= channel.stale;
     }
 

@@ -103,6 +103,12 @@ impl Topics {
         }
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ConversationId, Slot>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }

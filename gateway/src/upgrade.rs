@@ -60,14 +60,14 @@ pub async fn upgrade(
     };
     let (opening, accept) = match checked.and_then(|opening| Ok((opening, websocket_key(&parts)?))) {
         Ok((opening, key)) => (opening, derive_accept_key(key)),
-        Err(refused) => return answer::refused(&refused),
+        Err(refused) => return refuse(&shared, &refused),
     };
     let (place, permit) = match admitted(&shared, peer, &parts.headers, &opening).await {
         Ok(admitted) => admitted,
-        Err(refused) => return answer::refused(&refused),
+        Err(refused) => return refuse(&shared, &refused),
     };
     let Some(upgraded) = parts.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
-        return answer::refused(&Refused::NoUpgrade);
+        return refuse(&shared, &Refused::NoUpgrade);
     };
     let Opening { vsn, claims, .. } = opening;
     let context = Arc::clone(&shared);
@@ -83,6 +83,11 @@ pub async fn upgrade(
         drop(place);
     });
     answer::switching(&accept, offered.phoenix)
+}
+
+fn refuse(shared: &Shared, refused: &Refused) -> Response {
+    shared.metrics.socket_refused(refused.label());
+    answer::refused(refused)
 }
 
 /// Whether the page that asks, if one does, may connect.
@@ -160,8 +165,7 @@ pub(crate) async fn admitted(
     let permit = shared.sockets.admit(user, claims.issued_at).ok_or(Refused::TooManySockets)?;
     let place = shared.admission.place().ok_or(Refused::Unavailable(Duration::ZERO))?;
     // Last, since others are asked: what is refused for another reason costs the backplane nothing.
-    let (admitted, elsewhere) =
-        tokio::join!(biased; not_revoked(shared, claims), elsewhere(shared, user));
+    let (admitted, elsewhere) = tokio::join!(biased; not_revoked(shared, claims), elsewhere(shared, user));
     admitted?;
     if permit.here + elsewhere > shared.settings.bounds.max_sockets_per_user {
         return Err(Refused::TooManySockets);

@@ -296,6 +296,10 @@ impl Actor {
             match outcome {
                 Ok(chosen) => {
                     state.known = state.epoch == epoch;
+                    state.entry = mark
+                        .as_ref()
+                        .filter(|mark| !mark.gone)
+                        .map(|_| self.shared.metrics.presence_entry("user"));
                     state.mark = mark;
                     if state.shown != shown || again {
                         state.changes += 1;

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use simurgh_backplane::{BusError, SharedBus, Subject, subject::Subjects};
 use simurgh_env::Env;
 use simurgh_protocol::{
@@ -19,6 +20,8 @@ use simurgh_protocol::{
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
 
 /// Within which every command is answered (phoenix.js gives up at 10 s).
 pub const BUDGET: Duration = Duration::from_secs(8);
@@ -45,6 +48,7 @@ pub struct Workers {
     env: Env,
     subjects: Subjects,
     known: Mutex<BTreeMap<Arc<str>, Known>>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Clone, Copy)]
@@ -56,8 +60,16 @@ struct Known {
 impl Workers {
     /// Knows nobody yet: until a worker is heard of, commands go to whichever is free.
     #[must_use]
-    pub fn new(bus: SharedBus, env: Env, subjects: Subjects) -> Self {
-        Self { bus, env, subjects, known: Mutex::default() }
+    pub fn new(bus: SharedBus, env: Env, subjects: Subjects, metrics: Arc<Metrics>) -> Self {
+        Self { bus, env, subjects, known: Mutex::default(), metrics }
+    }
+
+    /// How many workers were heard of lately and answer.
+    #[must_use]
+    pub fn living(&self) -> usize {
+        let now = self.env.instant();
+        let known = self.lock();
+        known.values().filter(|known| !known.suspect && now < known.heard_at + SUSPECT_AFTER).count()
     }
 
     /// Has some worker carry out `call` for `principal`, within [`BUDGET`].
@@ -114,11 +126,14 @@ impl Workers {
             if bytes.len() > MAX_COMMAND {
                 return Err(Refusal::too_large("the command", MAX_COMMAND));
             }
-            let wait = match self.bus.request(&subject, bytes, window).await {
+            let asked = self.bus.request(&subject, bytes, window).await;
+            self.count(worker.as_deref(), &asked, self.env.instant().saturating_duration_since(now));
+            let wait = match asked {
                 Ok(bytes) => return answer(&bytes),
                 Err(BusError::NoResponders) => match worker {
                     Some(worker) => {
                         self.lock().remove(&worker);
+                        self.metrics.forget_worker(&worker);
                         tried.push(worker);
                         Duration::ZERO
                     }
@@ -129,7 +144,10 @@ impl Workers {
                     }
                 },
                 Err(BusError::TimedOut) => {
-                    tracing::warn!(worker = worker.as_deref(), "a worker did not answer in time");
+                    tracing::warn!(
+                        worker = worker.as_deref(),
+                        "a worker did not answer in time: see its log, and whether its store answers"
+                    );
                     if let Some(worker) = worker {
                         self.suspect(&worker);
                         tried.push(worker);
@@ -148,6 +166,22 @@ impl Workers {
                 return Err(Refusal::unavailable("no worker answered"));
             }
             sleep(wait).await;
+        }
+    }
+
+    /// Counts an attempt. Only a worker that is known gets a series of its own, which goes when the worker is forgotten.
+    fn count(&self, worker: Option<&str>, asked: &Result<Bytes, BusError>, took: Duration) {
+        self.metrics.attempt(match asked {
+            Ok(_) => "answered",
+            Err(BusError::NoResponders) => "no_responders",
+            Err(BusError::TimedOut) => "timed_out",
+            Err(_) => "disconnected",
+        });
+        if asked.is_ok() {
+            let known = self.lock();
+            let name =
+                worker.map_or("any", |worker| if known.contains_key(worker) { worker } else { "gone" });
+            self.metrics.command(name, took);
         }
     }
 
@@ -185,9 +219,16 @@ impl Workers {
     fn heard_of(&self, alive: &WorkerAlive) {
         let now = self.env.instant();
         let mut known = self.lock();
-        known.retain(|_, worker| now < worker.heard_at + FORGET_AFTER);
+        known.retain(|name, worker| {
+            let kept = now < worker.heard_at + FORGET_AFTER;
+            if !kept {
+                self.metrics.forget_worker(name);
+            }
+            kept
+        });
         if alive.leaving {
             known.remove(alive.id.as_str());
+            self.metrics.forget_worker(&alive.id);
         } else {
             known.insert(alive.id.as_str().into(), Known { heard_at: now, suspect: false });
         }

@@ -79,11 +79,11 @@ pub struct Addresses {
     #[arg(long, env = "SIMURGH_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4000")]
     pub listen: SocketAddr,
 
-    /// Address for services and operators: the HTTP API, health; a second gateway is ten ports further, and so on
+    /// Address for services and operators: the HTTP API, health, metrics; a second gateway is ten ports further, and so on
     #[arg(long, env = "SIMURGH_INTERNAL_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4001")]
     pub internal_listen: SocketAddr,
 
-    /// Address for operators of the workers: health
+    /// Address for operators of the workers: health, metrics
     #[arg(long, env = "SIMURGH_WORKER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4002")]
     pub worker_listen: SocketAddr,
 }

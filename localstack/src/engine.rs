@@ -148,7 +148,7 @@ async fn serve(listener: TcpListener, database: Database, shutdown: Cancellation
         biased;
         result = server::serve_with_shutdown(listener, database, shutdown.clone().cancelled_owned()) => {
             if let Err(error) = result {
-                tracing::error!(%error, "the DynamoDB engine ended");
+                tracing::error!(%error, "the DynamoDB engine ended: start the local stack again");
             }
         }
         () = late => tracing::warn!("the DynamoDB engine left requests unanswered"),
@@ -190,7 +190,8 @@ mod tests {
             create_table: true,
         };
         let env = Env::system();
-        let store = DynamoStore::connect_within(config, env.clone(), Duration::from_secs(20)).await;
+        let metrics = std::sync::Arc::new(simurgh_worker::metrics::Metrics::new().unwrap());
+        let store = DynamoStore::connect_within(config, env.clone(), metrics, Duration::from_secs(20)).await;
         store.ready().await.unwrap();
         let done = task(&store, &env).await;
         shutdown.cancel();

@@ -28,7 +28,7 @@ pub fn run() -> anyhow::Result<()> {
     }
     // The engine warns of every condition that does not hold, and those are daily bread. A filter may say otherwise.
     config.log.log.insert_str(0, "dynoxide=error,");
-    telemetry::init(&config.log);
+    let _telemetry = telemetry::init(&config.log, "simurgh");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(Box::pin(serve(config)))
 }

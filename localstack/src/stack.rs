@@ -4,16 +4,18 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use simurgh_backplane::{SharedBus, memory::MemoryBus, nats::NatsBus, subject::Subjects};
 use simurgh_env::Env;
-use simurgh_gateway::{Gateway, Parts, serve::Capacity};
+use simurgh_gateway::{Gateway, Parts, metrics::Metrics as GatewayMetrics, serve::Capacity};
 use simurgh_service::{
     Readiness, TcpConnections, admin,
     bind::bind,
     http::{self, HttpLimits},
+    metrics,
     readiness::follow_backplane,
     shutdown::finished,
 };
 use simurgh_worker::{
     Worker,
+    metrics::Metrics,
     ready::follow_store,
     serve,
     store::{
@@ -105,7 +107,7 @@ impl Stack {
     ) -> anyhow::Result<Self> {
         let bus = connect(config, &env).await?;
         let subjects = Subjects::new(&config.nats.namespace);
-        self.start_workers(config, &env, &bus, &subjects, operators).await;
+        self.start_workers(config, &env, &bus, &subjects, operators).await?;
         let capacity = share(Capacity::of_process(), listeners.len());
         for (public, internal) in listeners {
             let gateway = Gateway::new(Parts {
@@ -114,6 +116,7 @@ impl Stack {
                 subjects: subjects.clone(),
                 settings: config.gateway.clone(),
                 capacity,
+                metrics: Arc::new(GatewayMetrics::new()?),
             })?
             .with_page_signing(config.page_signing());
             self.gateways.push((public.local_addr()?, internal.local_addr()?));
@@ -131,26 +134,33 @@ impl Stack {
         bus: &SharedBus,
         subjects: &Subjects,
         operators: TcpConnections,
-    ) {
+    ) -> anyhow::Result<()> {
+        let metrics = Arc::new(Metrics::new()?);
         let table = DynamoConfig {
             table: TABLE.to_owned(),
             endpoint: Some(self.engine.endpoint.clone()),
             create_table: true,
         };
-        let store: Arc<dyn Store> = Arc::new(DynamoStore::connect(table, env.fork()).await);
+        let store: Arc<dyn Store> =
+            Arc::new(DynamoStore::connect(table, env.fork(), Arc::clone(&metrics)).await);
         let (readiness, serving) = (Readiness::new(), CancellationToken::new());
         let (backplane, part) = (readiness.part("backplane"), readiness.part("store"));
         let [_, workers, rest] = &self.stages;
-        workers.tasks.spawn(follow_backplane(backplane, bus.connected(), workers.stop.clone()));
+        let reconnects = metrics.backplane_reconnects.clone();
+        let follow = follow_backplane(backplane, bus.connected(), reconnects, workers.stop.clone());
+        workers.tasks.spawn(follow);
         let follow = follow_store(Arc::clone(&store), part, env.fork(), serving.clone(), rest.stop.clone());
         rest.tasks.spawn(follow);
-        let router = admin::router(readiness.clone());
+        let (counted, ready, connection) = (Arc::clone(&metrics), readiness.clone(), Arc::clone(bus));
+        let router = admin::router(readiness.clone())
+            .merge(metrics::router(move || counted.text(&ready, &connection)));
         rest.tasks.spawn(http::serve(operators, router, HttpLimits::default(), rest.stop.clone()));
         for _ in 0..config.parts.workers {
             let env = env.fork();
             let id = env.short_id();
             let (bus, store) = (Arc::clone(bus), Arc::clone(&store));
-            let worker = Worker::new(bus, store, env, subjects.clone(), config.worker.limits());
+            let worker =
+                Worker::new(bus, store, env, subjects.clone(), config.worker.limits(), Arc::clone(&metrics));
             let (serving, stop) = (serving.clone(), workers.stop.clone());
             workers.tasks.spawn(async move {
                 tokio::select! {
@@ -162,6 +172,7 @@ impl Stack {
             });
         }
         self.readiness.push(readiness);
+        Ok(())
     }
 
     /// Returns once every gateway and the workers can serve.

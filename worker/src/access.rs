@@ -17,11 +17,15 @@ use crate::{
     cache::Cache,
     document::{self, Stored},
     members::MemberDocument,
+    metrics::Metrics,
     store::{Item, keys},
 };
 
-/// How many ids all remembered rosters hold together: about 100 bytes each.
-const REMEMBERED_MEMBERS: usize = 500_000;
+/// Bytes of all remembered rosters together.
+const ROSTERS_BYTES: usize = 48 * 1024 * 1024;
+/// About what a member takes beside its id, and a roster beside its members.
+const MEMBER_BYTES: usize = 40;
+const ROSTER_BYTES: usize = 256;
 /// How often members that change while they are read are read again.
 const ATTEMPTS: u32 = 4;
 
@@ -59,9 +63,16 @@ pub struct Roster {
 #[derive(Debug)]
 pub(crate) struct Rosters(Cache<ConversationId, Arc<Roster>>);
 
-impl Default for Rosters {
-    fn default() -> Self {
-        Self(Cache::new(REMEMBERED_MEMBERS))
+impl Rosters {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self(Cache::new(ROSTERS_BYTES, metrics.cache("rosters")))
+    }
+}
+
+impl Roster {
+    /// About the bytes that it takes in memory.
+    fn bytes(&self) -> usize {
+        self.members.iter().map(|user| user.as_str().len() + MEMBER_BYTES).sum::<usize>() + ROSTER_BYTES
     }
 }
 
@@ -90,7 +101,7 @@ impl Worker {
         let mut read = self.load::<MembersDocument>(request, &key).await?;
         for _ in 0..ATTEMPTS {
             let Some(Stored { version, document }) = read else { return Ok(None) };
-            if let Some(roster) = self.memory.rosters.0.get(id).filter(|roster| roster.version == version) {
+            if let Some(roster) = self.memory.rosters.0.find(id, |roster| roster.version == version) {
                 return Ok(Some(roster));
             }
             let members = members_in(&self.load_whole(request, keys::all_members(id)).await?)?;
@@ -98,7 +109,7 @@ impl Worker {
             if read.as_ref().is_some_and(|again| again.version == version) {
                 let MembersDocument { kind, changed_at, completed_by, .. } = document;
                 let roster = Arc::new(Roster { version, kind, changed_at, completed_by, members });
-                self.memory.rosters.0.put(id.clone(), Arc::clone(&roster), roster.members.len() + 1);
+                self.memory.rosters.0.put(id.clone(), Arc::clone(&roster), roster.bytes());
                 return Ok(Some(roster));
             }
         }

@@ -12,6 +12,7 @@ use futures_util::future::try_join_all;
 use simurgh_backplane::{
     Bucket, BusError, Entry,
     subject::{self, Filter},
+    trace,
 };
 use simurgh_protocol::{
     ConversationId, Raw, UserId,
@@ -19,6 +20,7 @@ use simurgh_protocol::{
     limits,
 };
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::Worker;
 
@@ -96,8 +98,12 @@ impl Worker {
         event: ConversationEvent,
     ) {
         let payload = envelope::encode(&ConversationEnvelope { members_version, event });
-        if let Err(error) = self.bus.publish(&self.subjects.conversation(id), payload).await {
-            tracing::warn!(%error, "a broadcast was not sent; gateways find it by its number");
+        let traced = !Span::current().is_none();
+        let span = if traced { info_span!(target: trace::TARGET, "broadcast") } else { Span::none() };
+        let sent = self.bus.publish(&self.subjects.conversation(id), payload).instrument(span).await;
+        self.metrics.broadcast("conversation", sent.is_ok());
+        if let Err(error) = sent {
+            tracing::warn!(%error, "a broadcast was not sent, gateways find it by its number: check NATS");
         }
     }
 
@@ -118,10 +124,12 @@ impl Worker {
             }
             Ok(places.metas)
         });
-        match told.await.unwrap_or(Err(BusError::TimedOut)) {
+        let told = told.await.unwrap_or(Err(BusError::TimedOut));
+        self.metrics.broadcast("users", told.is_ok());
+        match told {
             Ok(metas) => metas,
             Err(error) => {
-                tracing::warn!(%error, "users were not told; they find it in their list");
+                tracing::warn!(%error, "users were not told, they find it in their list: check NATS");
                 0
             }
         }
@@ -182,8 +190,10 @@ impl Worker {
             && now < read + LEASES_FRESH
             && named.is_subset(&alive)
         {
+            self.memory.leases_meter.looked_up(true);
             return Ok(alive);
         }
+        self.memory.leases_meter.looked_up(false);
         let leases = self.bus.get_many(Bucket::Leases, &[subject::all_leases()]).await?;
         let alive: BTreeSet<String> = leases.iter().filter_map(|lease| lease.key.parts().pop()).collect();
         *self.memory.leases.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, alive.clone()));
@@ -210,7 +220,9 @@ impl Worker {
             }
             Ok(places.metas)
         });
-        told.await.unwrap_or(Err(BusError::TimedOut))
+        let told = told.await.unwrap_or(Err(BusError::TimedOut));
+        self.metrics.broadcast("users", told.is_ok());
+        told
     }
 }
 

@@ -5,10 +5,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Values by key, at most `capacity` of their weights together.
+use crate::metrics::CacheMeter;
+
+/// Values by key, at most `capacity` of their weights together: about the bytes that they take.
 #[derive(Debug)]
 pub(crate) struct Cache<K, V> {
     capacity: usize,
+    meter: CacheMeter,
     state: Mutex<State<K, V>>,
 }
 
@@ -31,12 +34,19 @@ struct Entry<V> {
 
 impl<K: Ord + Clone, V: Clone> Cache<K, V> {
     /// Holds values whose weights are `capacity` together, and the last one put whatever it weighs.
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, meter: CacheMeter) -> Self {
         let state = State { clock: 0, weight: 0, entries: BTreeMap::new(), uses: BTreeMap::new() };
-        Self { capacity, state: Mutex::new(state) }
+        Self { capacity, meter, state: Mutex::new(state) }
     }
 
-    /// The value put last under this key, unless it was forgotten.
+    /// The value put last under this key, unless it was forgotten, where it is still `good`: a hit.
+    pub(crate) fn find(&self, key: &K, good: impl FnOnce(&V) -> bool) -> Option<V> {
+        let found = self.get(key).filter(good);
+        self.meter.looked_up(found.is_some());
+        found
+    }
+
+    /// The value put last under this key, unless it was forgotten. Not counted.
     pub(crate) fn get(&self, key: &K) -> Option<V> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = state.tick();
@@ -51,6 +61,7 @@ impl<K: Ord + Clone, V: Clone> Cache<K, V> {
     /// Keeps a value instead of the one before.
     pub(crate) fn put(&self, key: K, value: V, weight: usize) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.weight;
         state.forget(&key);
         let used = state.tick();
         state.uses.insert(used, key.clone());
@@ -60,6 +71,15 @@ impl<K: Ord + Clone, V: Clone> Cache<K, V> {
             let Some((_, oldest)) = state.uses.pop_first() else { break };
             state.forget(&oldest);
         }
+        let grown = i64::try_from(state.weight).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
+        self.meter.bytes.add(grown);
+    }
+}
+
+impl<K, V> Drop for Cache<K, V> {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.meter.bytes.sub(i64::try_from(state.weight).unwrap_or(0));
     }
 }
 
@@ -80,10 +100,11 @@ impl<K: Ord, V> State<K, V> {
 #[cfg(test)]
 mod tests {
     use super::Cache;
+    use crate::metrics::Metrics;
 
     #[test]
     fn forgets_what_was_used_longest_ago() {
-        let cache = Cache::new(10);
+        let cache = Cache::new(10, Metrics::new().unwrap().cache("tails"));
         cache.put("a", 1, 4);
         cache.put("b", 2, 4);
         assert_eq!(cache.get(&"a"), Some(1));
@@ -92,8 +113,20 @@ mod tests {
     }
 
     #[test]
+    fn bytes_held_and_hits_are_counted() {
+        let metrics = Metrics::new().unwrap();
+        let cache = Cache::new(10, metrics.cache("tails"));
+        cache.put("a", 1, 4);
+        cache.put("a", 2, 6);
+        cache.put("b", 3, 9);
+        assert_eq!(cache.meter.bytes.get(), 9, "what was forgotten does not count");
+        assert_eq!((cache.find(&"b", |b| *b == 3), cache.find(&"b", |b| *b == 4)), (Some(3), None));
+        assert_eq!((cache.meter.hits(), cache.meter.misses()), (1, 1));
+    }
+
+    #[test]
     fn a_value_replaces_the_one_before_and_its_weight() {
-        let cache = Cache::new(10);
+        let cache = Cache::new(10, Metrics::new().unwrap().cache("tails"));
         cache.put("a", 1, 9);
         cache.put("a", 2, 3);
         cache.put("b", 3, 7);

@@ -12,8 +12,9 @@ use crate::{
     access::Rosters,
     broadcast::Leases,
     log::{Bursts, Lanes, Notifiers, Tails},
+    metrics::{CacheMeter, Metrics},
     reactions::ReactionLanes,
-    store::{Store, StoreError},
+    store::{Store, StoreError, measured::Measured},
 };
 
 /// The limits that workers hold (contract section 5).
@@ -59,6 +60,8 @@ pub struct Worker {
     pub subjects: Subjects,
     /// What may be how large.
     pub limits: Arc<Limits>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
     /// What a process remembers to be faster, and the tasks it runs.
     pub(crate) memory: Arc<Memory>,
 }
@@ -80,6 +83,8 @@ pub(crate) struct Memory {
     pub(crate) bursts: Bursts,
     /// Which gateways live.
     pub(crate) leases: Leases,
+    /// How often those were known.
+    pub(crate) leases_meter: CacheMeter,
     /// Tasks that outlive the command that started them.
     tasks: TaskTracker,
     /// Cancelled when the worker drains: what waits for a later moment is done now.
@@ -91,20 +96,29 @@ pub(crate) struct Memory {
 impl Worker {
     /// A worker of these parts.
     #[must_use]
-    pub fn new(bus: SharedBus, store: Arc<dyn Store>, env: Env, subjects: Subjects, limits: Limits) -> Self {
+    pub fn new(
+        bus: SharedBus,
+        store: Arc<dyn Store>,
+        env: Env,
+        subjects: Subjects,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let memory = Memory {
-            rosters: Rosters::default(),
-            tails: Tails::default(),
+            rosters: Rosters::new(&metrics),
+            tails: Tails::new(&metrics),
             lanes: Lanes::default(),
             reactions: ReactionLanes::default(),
             notifiers: Notifiers::default(),
             bursts: Bursts::default(),
             leases: Leases::default(),
+            leases_meter: metrics.cache("gateways"),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
         };
-        Self { bus, store, env, subjects, limits: Arc::new(limits), memory: Arc::new(memory) }
+        let store = Arc::new(Measured::new(store, env.clone(), Arc::clone(&metrics)));
+        Self { bus, store, env, subjects, limits: Arc::new(limits), metrics, memory: Arc::new(memory) }
     }
 
     /// Runs a task that may outlive its command; [`Self::drain`] waits for it, and [`Self::stop`] ends it.

@@ -89,7 +89,10 @@ impl Worker {
         match self.load_pages(request, range).await? {
             (items, false) => Ok(items),
             (_, true) => {
-                tracing::error!(partition, "a range is longer than is read");
+                tracing::error!(
+                    partition,
+                    "a range is longer than is read: a user or a group is beyond its limit (SIMURGH_MAX_…)"
+                );
                 Err(Refusal::unavailable("there is more stored than can be read"))
             }
         }
@@ -100,7 +103,10 @@ impl Worker {
         let partition = range.pk.clone();
         let (items, cut) = self.load_pages(request, range).await?;
         if cut {
-            tracing::warn!(partition, "a range is longer than is read; its end is left out");
+            tracing::warn!(
+                partition,
+                "a range is longer than is read, its end is left out: a user is beyond its limit (SIMURGH_MAX_…)"
+            );
         }
         Ok(items)
     }

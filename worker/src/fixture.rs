@@ -102,7 +102,7 @@ impl World {
         bus.ensure_buckets().await.unwrap();
         let subjects = Subjects::new("test");
         let gateway = Gateway::new(&bus, &subjects, GATEWAY).await;
-        let worker = Worker::new(bus.clone(), store, env, subjects, limits);
+        let worker = Worker::new(bus.clone(), store, env, subjects, limits, crate::rig::metrics());
         Self { worker, bus, gateway }
     }
 

@@ -22,6 +22,7 @@ pub(crate) mod join_user;
 pub(crate) mod list;
 pub mod log;
 pub mod members;
+pub mod metrics;
 pub(crate) mod notifications;
 pub(crate) mod presence;
 pub(crate) mod reactions;

@@ -6,11 +6,12 @@ use anyhow::Context;
 use simurgh_backplane::{SharedBus, nats::NatsBus, subject::Subjects};
 use simurgh_env::Env;
 use simurgh_service::{
-    Readiness, TcpConnections, admin, bind, config, exit_code, http, readiness, shutdown, telemetry,
+    Readiness, TcpConnections, admin, bind, config, exit_code, http, metrics, readiness, shutdown, telemetry,
 };
 use simurgh_worker::{
     Worker,
     config::Config,
+    metrics::Metrics,
     ready::follow_store,
     serve::serve,
     store::{Store, dynamo::DynamoStore},
@@ -22,7 +23,7 @@ const END: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let config: Config = config::parse();
-    telemetry::init(&config.log);
+    let _telemetry = telemetry::init(&config.log, "simurgh-worker");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ran = runtime.context("no runtime").and_then(|runtime| runtime.block_on(Box::pin(run(config))));
     exit_code(ran)
@@ -35,15 +36,25 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let id = env.short_id();
     let bus: SharedBus =
         Arc::new(Box::pin(NatsBus::connect(config.nats.connection(&id), env.clone())).await?);
-    let store: Arc<dyn Store> = Arc::new(DynamoStore::connect(config.table.store(), env.clone()).await);
+    let metrics = Arc::new(Metrics::new()?);
+    let store: Arc<dyn Store> =
+        Arc::new(DynamoStore::connect(config.table.store(), env.clone(), Arc::clone(&metrics)).await);
 
     let (readiness, tasks, ended, serving) =
         (Readiness::new(), TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     let (backplane, table) = (readiness.part("backplane"), readiness.part("store"));
-    tasks.spawn(readiness::follow_backplane(backplane, bus.connected(), ended.clone()));
+    tasks.spawn(readiness::follow_backplane(
+        backplane,
+        bus.connected(),
+        metrics.backplane_reconnects.clone(),
+        ended.clone(),
+    ));
     tasks.spawn(follow_store(Arc::clone(&store), table, env.clone(), serving.clone(), ended.clone()));
     let (operators, limits) = (TcpConnections::new(listener), http::HttpLimits::default());
-    tasks.spawn(http::serve(operators, admin::router(readiness.clone()), limits, ended.clone()));
+    let (counted, ready, connection) = (Arc::clone(&metrics), readiness.clone(), Arc::clone(&bus));
+    let routes =
+        admin::router(readiness.clone()).merge(metrics::router(move || counted.text(&ready, &connection)));
+    tasks.spawn(http::serve(operators, routes, limits, ended.clone()));
     let (drained, stopping) = (readiness.clone(), stop.clone());
     tasks.spawn(async move {
         stopping.cancelled().await;
@@ -52,7 +63,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
     tracing::info!(worker = id, listen = %config.worker_listen, nats = config.nats.servers(), "starting");
     let subjects = Subjects::new(&config.nats.namespace);
-    let worker = Worker::new(bus, store, env, subjects, config.limits.limits());
+    let worker = Worker::new(bus, store, env, subjects, config.limits.limits(), metrics);
     // Commands that come before the store serves would be refused; other workers may do them.
     tokio::select! {
         biased;

@@ -117,7 +117,9 @@ impl Worker {
                     break;
                 }
             }
-            tracing::warn!("who may see whom was not told; it is found when the user joins again");
+            tracing::warn!(
+                "who may see whom was not told, it is found when the user joins again: check NATS"
+            );
         });
     }
 
@@ -181,7 +183,9 @@ impl Worker {
             }
             match envelope::decode(&entry.value) {
                 Ok(presence) => living.push(presence),
-                Err(error) => tracing::warn!(%error, key = %entry.key, "a presence entry cannot be read"),
+                Err(error) => {
+                    tracing::warn!(%error, key = %entry.key, "a presence entry cannot be read: gateways and workers are of different builds")
+                }
             }
         }
         Ok((UserPresence::merged(living), mark.is_none_or(|mark| mark.is_met_by(found))))

@@ -36,7 +36,7 @@ pub async fn follow_store(
                 }
                 Err(error) => {
                     if !serving.is_cancelled() && wait == FIRST_WAIT {
-                        tracing::warn!(%error, "the store cannot serve; it is tried until it can");
+                        tracing::warn!(%error, "the store cannot serve, it is tried until it can: check the table, its region, endpoint and credentials");
                     }
                     part.fails(error.to_string());
                     sleep(wait + env.jitter(wait / 2)).await;

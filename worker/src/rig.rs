@@ -19,6 +19,7 @@ use crate::{
     faults::FaultyStore,
     fixture::{Gateway, Heard, Outcome, create},
     log::slot::{Slot, StoredMessage},
+    metrics::Metrics,
     store::{Item, Key, Store, keys},
 };
 
@@ -26,6 +27,11 @@ use crate::{
 pub(crate) const WITHIN: Duration = Duration::from_millis(2_500);
 /// The members of the room. Each is connected once.
 pub(crate) const MEMBERS: [&str; 3] = ["alice", "bob", "carol"];
+
+/// Metrics that nobody reads.
+pub(crate) fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new().unwrap())
+}
 
 pub(crate) struct Rig {
     pub(crate) env: Env,
@@ -61,7 +67,7 @@ impl Rig {
     /// Another worker.
     pub(crate) fn worker(&self) -> Worker {
         let (bus, store) = (Arc::clone(&self.bus), Arc::clone(&self.store));
-        Worker::new(bus, store, self.env.fork(), Subjects::new("test"), Limits::default())
+        Worker::new(bus, store, self.env.fork(), Subjects::new("test"), Limits::default(), metrics())
     }
 
     async fn fill(&mut self) {

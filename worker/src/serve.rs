@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use simurgh_backplane::{BusError, Delivery, Subject, Subscription, subject};
+use simurgh_backplane::{BusError, Delivery, Subject, Subscription, subject, trace};
 use simurgh_protocol::{
     Refusal,
     envelope::{self, Answer, Command, InvalidEnvelope, WorkerAlive},
@@ -13,6 +13,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, field::Empty, info_span};
 
 use crate::Worker;
 
@@ -75,7 +76,7 @@ pub async fn serve(worker: Worker, id: String, shutdown: CancellationToken) {
         sleep(RETRY).await;
     }
     if timeout(DRAIN, worker.drain()).await.is_err() {
-        tracing::warn!("some commands did not end in time, and are cut off");
+        tracing::warn!("some commands did not end in time, and are cut off: check the store's latency");
     }
     // The last answers may still wait on this side of the connection.
     if !matches!(timeout(FLUSH, worker.bus.flush()).await, Ok(Ok(()))) {
@@ -110,6 +111,7 @@ async fn subscribed(worker: &Worker, id: &str, shutdown: &CancellationToken) -> 
 
 /// Says that the worker leaves, takes what was sent before that was heard, and listens no more.
 async fn leave(worker: &Worker, id: &str, room: &Arc<Semaphore>, mut inbox: Inbox) {
+    worker.metrics.drains.inc();
     say_alive(worker, id, true).await;
     let rest = async {
         while let Some(delivery) = inbox.next().await {
@@ -135,8 +137,12 @@ fn accept(worker: &Worker, room: &Arc<Semaphore>, delivery: Delivery) {
     let task = worker.clone();
     worker.spawn(async move {
         let Some(reply_to) = delivery.reply_to else { return };
+        let span = trace::continued(
+            delivery.trace.as_ref(),
+            || info_span!(target: trace::TARGET, "command", call = Empty),
+        );
         let answer = match place {
-            Ok(place) => carry_out(&task, &delivery.payload, place).await,
+            Ok(place) => carry_out(&task, &delivery.payload, place).instrument(span).await,
             Err(_) => Answer::Refused(Refusal::unavailable("this worker has too much to do")),
         };
         reply(&task, &reply_to, &answer).await;
@@ -148,18 +154,28 @@ async fn carry_out(worker: &Worker, payload: &[u8], place: OwnedSemaphorePermit)
     let answer = match envelope::decode::<Command>(payload) {
         Ok(mut command) => {
             command.deadline = command.deadline.min(worker.env.now().plus(LATEST));
-            let id = command.id;
-            AssertUnwindSafe(Box::pin(worker.answer(command))).catch_unwind().await.unwrap_or_else(|_| {
-                tracing::error!(command = %id, "a command panicked");
+            let (id, name, began) = (command.id, command.call.name(), worker.env.instant());
+            Span::current().record("call", name);
+            let under_way = worker.metrics.command();
+            let answering = AssertUnwindSafe(Box::pin(worker.answer(command))).catch_unwind();
+            let answer = answering.await.unwrap_or_else(|_| {
+                tracing::error!(command = %id, "a command panicked: a fault of this build, report it with the lines before");
                 Answer::Refused(Refusal::unavailable("the worker failed"))
-            })
+            });
+            drop(under_way);
+            let refused = match &answer {
+                Answer::Ok(_) => None,
+                Answer::Refused(refusal) => Some(refusal.reason),
+            };
+            worker.metrics.answered(name, refused, worker.env.instant().saturating_duration_since(began));
+            answer
         }
         Err(InvalidEnvelope::Version(version)) => {
             tracing::warn!(version, "a gateway is newer than this worker: upgrade workers first");
             Answer::Refused(Refusal::unavailable("this worker is too old for the gateway"))
         }
         Err(error) => {
-            tracing::error!(%error, "a command cannot be read");
+            tracing::error!(%error, "a command cannot be read: gateways and workers are of different builds");
             Answer::Refused(Refusal::unavailable("the command cannot be read"))
         }
     };
@@ -170,7 +186,7 @@ async fn carry_out(worker: &Worker, payload: &[u8], place: OwnedSemaphorePermit)
 async fn reply(worker: &Worker, to: &Subject, answer: &Answer) {
     let sent = match worker.bus.publish(to, envelope::encode(answer)).await {
         Err(BusError::TooLarge(bytes)) => {
-            tracing::error!(bytes, "an answer is too large");
+            tracing::error!(bytes, "an answer is too large: a fault of this build, report it");
             let refused = Answer::Refused(Refusal::unavailable("the answer is too large"));
             worker.bus.publish(to, envelope::encode(&refused)).await
         }

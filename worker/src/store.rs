@@ -22,7 +22,9 @@ pub mod contract;
 pub mod dynamo;
 mod item;
 pub mod keys;
+pub mod measured;
 pub mod memory;
+pub mod units;
 
 /// Bytes of items in a [`Page`]: DynamoDB's bound for one `Query`.
 pub const PAGE_BYTES: usize = 1024 * 1024;

@@ -47,6 +47,7 @@ pub async fn keep(shared: Arc<Shared>, part: PartHandle) {
             },
             notice = notices.recv() => match notice {
                 Ok(Notice::Dropped) | Err(RecvError::Lagged(_)) => {
+                    shared.metrics.subscription_overflows.inc();
                     reread_at.get_or_insert(shared.env.instant() + REREAD);
                 }
                 Ok(Notice::Reconnected) => {}
@@ -101,7 +102,7 @@ async fn renew(shared: &Arc<Shared>) {
         renewed => renewed,
     };
     if let Err(error) = renewed {
-        tracing::warn!(%error, "the lease was not renewed; the backplane is out of reach");
+        tracing::warn!(%error, "the lease was not renewed: check NATS, and that its buckets can be written");
     }
 }
 
@@ -140,7 +141,8 @@ async fn again(shared: &Arc<Shared>) -> Result<(), BusError> {
 async fn reborn(shared: &Arc<Shared>) -> Result<(), BusError> {
     shared.bus.ensure_buckets().await?;
     let name = shared.leases.rename().await?;
-    tracing::warn!(%name, "this gateway's lease had lapsed; it goes on under a new name");
+    shared.metrics.lease_lapses.inc();
+    tracing::warn!(%name, "this gateway's lease had lapsed, it goes on under a new name: look for pauses of this machine or of NATS");
     shared.renamed.send_replace(name);
     shared.users.again(true).await;
     shared.visible.tell(visible::Message::Again).await;

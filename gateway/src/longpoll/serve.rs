@@ -91,16 +91,21 @@ async fn poll(shared: &Arc<Shared>, token: &SessionToken) -> Option<Response> {
 async fn begin(shared: &Arc<Shared>, peer: SocketAddr, parts: &Parts, asked: &Asked) -> Response {
     let opening = match upgrade::connect(shared, &asked.offered).await {
         Ok(opening) => opening,
-        Err(refused) => return answer::refused(&refused),
+        Err(refused) => return refuse(shared, &refused),
     };
     let (place, permit) = match upgrade::admitted(shared, peer, &parts.headers, &opening).await {
         Ok(admitted) => admitted,
-        Err(refused) => return answer::refused(&refused),
+        Err(refused) => return refuse(shared, &refused),
     };
     match open(shared, opening.vsn, opening.claims, place, permit) {
         Some(token) => answer::session(410, &token),
-        None => answer::refused(&Refused::Unavailable(WINDOW)),
+        None => refuse(shared, &Refused::Unavailable(WINDOW)),
     }
+}
+
+fn refuse(shared: &Shared, refused: &Refused) -> Response {
+    shared.metrics.socket_refused(refused.label());
+    answer::refused(refused)
 }
 
 async fn post(shared: &Shared, headers: &HeaderMap, asked: &Asked, body: HttpBody) -> Response {

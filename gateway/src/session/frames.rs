@@ -9,7 +9,11 @@ use simurgh_protocol::{
 };
 
 use super::{Channel, Effect, Gate, PATIENCE, Session, State, Waiting};
-use crate::{mailbox::ChannelId, rates::exceeded};
+use crate::{
+    mailbox::ChannelId,
+    metrics::{Asked, kind},
+    rates::exceeded,
+};
 
 impl Session {
     pub(super) fn frame(
@@ -40,7 +44,7 @@ impl Session {
         let counts = !counted && !matches!(event, phx::JOIN | phx::LEAVE);
         if counts && let Err(retry_after) = gate.count(rate_class(&topic, Some(event))) {
             let join_ref = channel.join_ref.clone();
-            self.refuse(&join_ref, &frame, &exceeded(retry_after), effects);
+            self.refuse(&join_ref, &frame, &exceeded(retry_after), gate, effects);
             return;
         }
         self.held_bytes += frame.payload.get().len();
@@ -65,7 +69,7 @@ impl Session {
             (Some(phx::JOIN), Some(topic)) => self.join(topic, at, frame, None, gate, effects),
             _ => {
                 let refusal = Refusal::new(Reason::UnmatchedTopic, "no channel is joined on this topic");
-                self.refuse(&Ref::null(), frame, &refusal, effects);
+                self.refuse(&Ref::null(), frame, &refusal, gate, effects);
             }
         }
     }
@@ -81,7 +85,7 @@ impl Session {
     ) {
         let refusal = self.refuse_join(&topic, frame, replaces.is_some(), gate);
         if let Some(refusal) = refusal {
-            self.refuse(&frame.join_ref, frame, &refusal, effects);
+            self.refuse(&frame.join_ref, frame, &refusal, gate, effects);
             if let Some(old) = replaces {
                 // The old channel goes even so, as in Phoenix.
                 let closed = frame::closed(self.vsn, &old.join_ref, &topic.to_string(), phx::CLOSE);
@@ -152,11 +156,14 @@ impl Session {
             }
             _ if gate.now().since(at) >= PATIENCE => {
                 let refusal = Refusal::unavailable("it waited too long behind others");
-                self.refuse(&join_ref, &frame, &refusal, effects);
+                self.refuse(&join_ref, &frame, &refusal, gate, effects);
             }
             event => match accept(topic, event, &frame, counted, gate) {
-                Err(refusal) => self.refuse(&join_ref, &frame, &refusal, effects),
-                Ok(Push::Ping) => self.ping(&join_ref, &frame, gate.now(), effects),
+                Err(refusal) => self.refuse(&join_ref, &frame, &refusal, gate, effects),
+                Ok(Push::Ping) => {
+                    gate.answered(Asked::Push(Some(Push::Ping)), None);
+                    self.ping(&join_ref, &frame, gate.now(), effects);
+                }
                 Ok(push) => {
                     let bytes = frame.payload.get().len();
                     self.held_bytes += bytes;
@@ -216,9 +223,26 @@ impl Session {
         self.held_bytes = self.held_bytes.saturating_sub(waiting.frame.payload.get().len());
     }
 
-    fn refuse(&self, join_ref: &Ref, frame: &Frame, refusal: &Refusal, effects: &mut Vec<Effect>) {
+    pub(super) fn refuse(
+        &self,
+        join_ref: &Ref,
+        frame: &Frame,
+        refusal: &Refusal,
+        gate: &mut dyn Gate,
+        effects: &mut Vec<Effect>,
+    ) {
+        gate.answered(asked(frame), Some(refusal.reason));
         let reply = frame::reply(self.vsn, join_ref, &frame.reference, &frame.topic, Err(refusal));
         effects.push(Effect::Send(reply));
+    }
+}
+
+/// What the frame asks for, as it is counted.
+fn asked(frame: &Frame) -> Asked {
+    let topic = frame.topic.as_text().and_then(Topic::parse);
+    match frame.event.as_text() {
+        Some(phx::JOIN) => Asked::Join(topic.as_ref().map_or("other", kind)),
+        event => Asked::Push(topic.zip(event).and_then(|(topic, event)| Push::parse(&topic, event))),
     }
 }
 

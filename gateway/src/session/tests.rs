@@ -7,6 +7,7 @@ use super::*;
 /// Lets everything through until told otherwise.
 pub(super) struct Open {
     refused: Option<RateClass>,
+    pub(super) answered: Vec<(Asked, Option<Reason>)>,
     now: Timestamp,
 }
 
@@ -17,6 +18,10 @@ impl Gate for Open {
 
     fn now(&self) -> Timestamp {
         self.now
+    }
+
+    fn answered(&mut self, asked: Asked, refused: Option<Reason>) {
+        self.answered.push((asked, refused));
     }
 }
 
@@ -32,7 +37,7 @@ impl Client {
         let alice = UserId::new("alice").unwrap();
         Self {
             session: Session::new(alice, vsn, 3, Timestamp::from_millis(HOUR_MS)),
-            gate: Open { refused: None, now: Timestamp::from_millis(0) },
+            gate: Open { refused: None, answered: Vec::new(), now: Timestamp::from_millis(0) },
         }
     }
 
@@ -374,4 +379,19 @@ fn the_first_version_has_no_join_refs_and_leaves_all_the_same() {
             json!({"topic": "conversation:l", "event": "phx_close", "payload": {}, "ref": null}),
         ]
     );
+}
+
+#[test]
+fn what_is_refused_is_counted_by_what_it_asked_and_why() {
+    let mut client = Client::new(Vsn::V2);
+    client.says(r#"["1","1","user:bob","phx_join",{}]"#);
+    client.says(r#"[null,"2","room:1","phx_join",{}]"#);
+    client.joined("3", "c");
+    client.says(r#"["3","4","conversation:c","<script>",{}]"#);
+    let counted = [
+        (Asked::Join("user"), Some(Reason::Unauthorized)),
+        (Asked::Join("other"), Some(Reason::UnmatchedTopic)),
+        (Asked::Push(None), Some(Reason::UnknownEvent)),
+    ];
+    assert_eq!(client.gate.answered, counted);
 }

@@ -230,6 +230,7 @@ impl<L> LongPoll<L> {
 }
 
 impl<L: Send + Sync + 'static> Transport for LongPoll<L> {
+    const NAME: &'static str = "longpoll";
     const BATCH: usize = ANSWER_BATCH;
 
     async fn next(&mut self, reads: bool) -> Happened {

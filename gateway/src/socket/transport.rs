@@ -57,6 +57,9 @@ pub enum Happened {
 
 /// One client's connection, of whichever kind.
 pub trait Transport: Send + 'static {
+    /// What metrics call it.
+    const NAME: &'static str;
+
     /// Bytes that are worth one write.
     const BATCH: usize;
 

@@ -132,6 +132,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for WebSocket<Io> {
+    const NAME: &'static str = "websocket";
     const BATCH: usize = WRITE_BATCH;
 
     async fn next(&mut self, reads: bool) -> Happened {

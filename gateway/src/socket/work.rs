@@ -5,19 +5,21 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
-use simurgh_backplane::BusError;
+use simurgh_backplane::{BusError, trace};
 use simurgh_protocol::{
     ConversationId, Push, Raw, Reason, Ref, Refusal, Topic, UserId,
     envelope::{Call, ChosenStatus, Head, JoinedConversation, JoinedUser, Principal},
     record::{Status, Unread},
 };
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument as _, info_span};
 
-use super::Socket;
+use super::{OnTopic, Socket};
 use crate::{
     Shared,
     auth::Claims,
     mailbox::ChannelId,
+    metrics::kind,
     rates::exceeded,
     sockets::UserChannel,
     topic::{Joined as TopicJoined, actor::Command},
@@ -27,6 +29,7 @@ use crate::{
         self,
         view::{Channel as OwnChannel, Key},
     },
+    workers::BUDGET,
 };
 
 /// What a channel holds on to.
@@ -65,9 +68,9 @@ impl Joined {
 
 /// Work that is done.
 pub(super) enum Outcome {
-    Joined { channel: ChannelId, topic: Topic, result: Result<Joined, Refusal> },
-    Done { channel: ChannelId, result: Result<Raw, Refusal> },
-    Renewed { channel: ChannelId, result: Result<(Raw, Claims), Refusal> },
+    Joined { channel: ChannelId, topic: Topic, began: Instant, result: Result<Joined, Refusal> },
+    Done { channel: ChannelId, push: Push, began: Instant, result: Result<Raw, Refusal> },
+    Renewed { channel: ChannelId, began: Instant, result: Result<(Raw, Claims), Refusal> },
 }
 
 impl<T> Socket<T> {
@@ -82,7 +85,8 @@ impl<T> Socket<T> {
         let (shared, user, session_id) =
             (Arc::clone(&self.shared), self.user.clone(), self.session_id.clone());
         let key = (self.mailbox.socket, channel);
-        Box::pin(async move {
+        let span = info_span!(target: trace::TARGET, "join", topic = kind(&topic));
+        let joining = async move {
             let result = match shared.joins.reserve(shared.env.instant()) {
                 Err(retry_after) => Err(exceeded(retry_after)),
                 Ok(wait) => {
@@ -93,15 +97,16 @@ impl<T> Socket<T> {
                     }
                 }
             };
-            Outcome::Joined { channel, topic, result }
-        })
+            Outcome::Joined { channel, topic, began: asked_at(until), result }
+        };
+        Box::pin(joining.instrument(span))
     }
 
     /// The join's reply is on its way: broadcasts follow.
     pub(super) async fn open(&mut self, channel: ChannelId, topic: &Topic, join_ref: Ref) {
         let mailbox = Arc::clone(&self.mailbox);
         match self.held.get_mut(&channel).map(Box::as_mut) {
-            Some((_, Held::User(own))) => {
+            Some(OnTopic { held: Held::User(own), .. }) => {
                 let UserTopic { visible: sees, unread, .. } = own;
                 let (sees, unread) = (std::mem::take(sees), std::mem::take(unread));
                 let (user, key) = (self.user.clone(), (mailbox.socket, channel));
@@ -115,7 +120,7 @@ impl<T> Socket<T> {
                 let open = visible::Message::Open { user, key, channel: Box::new(opened), sees };
                 self.shared.visible.tell(open).await;
             }
-            Some((_, Held::Conversation { attachment, head, chosen })) => {
+            Some(OnTopic { held: Held::Conversation { attachment, head, chosen }, .. }) => {
                 let joined = TopicJoined {
                     channel,
                     user: self.user.clone(),
@@ -126,7 +131,9 @@ impl<T> Socket<T> {
                 };
                 attachment.tell(Command::Join(Box::new(joined), *chosen)).await;
             }
-            None => tracing::error!(%topic, "a channel was opened that holds nothing"),
+            None => {
+                tracing::error!(%topic, "a channel was opened that holds nothing: a fault of this build, report it")
+            }
         }
     }
 
@@ -153,7 +160,7 @@ impl<T> Socket<T> {
         for id in topics {
             self.shared.topics.tell(&id, Command::Drained(self.mailbox.socket)).await;
         }
-        let own = self.held.iter().find(|(_, held)| matches!(held.1, Held::User(_))).map(|(id, _)| *id);
+        let own = self.held.iter().find(|(_, on)| matches!(on.held, Held::User(_))).map(|(id, _)| *id);
         if let Some(channel) = own.filter(|_| user_topic) {
             let key = (self.mailbox.socket, channel);
             self.shared.visible.tell(visible::Message::Missed { user: self.user.clone(), key }).await;
@@ -171,14 +178,15 @@ impl<T> Socket<T> {
     ) -> BoxFuture<'static, Outcome> {
         let (shared, user) = (Arc::clone(&self.shared), self.user.clone());
         let attachment = match self.held.get(&channel).map(Box::as_ref) {
-            Some((_, Held::Conversation { attachment, .. })) => Some(attachment.clone()),
+            Some(OnTopic { held: Held::Conversation { attachment, .. }, .. }) => Some(attachment.clone()),
             _ => None,
         };
-        Box::pin(async move {
+        let span = info_span!(target: trace::TARGET, "push", event = push.as_str());
+        let carrying_out = async move {
             let result = match push {
                 Push::AccessToken => {
                     let result = renew(&shared, &user, &payload, until).await;
-                    return Outcome::Renewed { channel, result };
+                    return Outcome::Renewed { channel, began: asked_at(until), result };
                 }
                 Push::UpdatePresence => choose(&shared, user, &payload, until).await,
                 Push::TypingStart | Push::TypingStop => {
@@ -201,9 +209,15 @@ impl<T> Socket<T> {
                         .map(|success| success.body)
                 }
             };
-            Outcome::Done { channel, result }
-        })
+            Outcome::Done { channel, push, began: asked_at(until), result }
+        };
+        Box::pin(carrying_out.instrument(span))
     }
+}
+
+/// When something that is answered by then was asked.
+fn asked_at(until: Instant) -> Instant {
+    until.checked_sub(BUDGET).unwrap_or(until)
 }
 
 async fn ask<T: serde::de::DeserializeOwned>(

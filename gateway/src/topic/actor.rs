@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use simurgh_backplane::{BusError, Delivery, Subscription};
+use simurgh_backplane::{BusError, Delivery, Subscription, trace};
 use simurgh_protocol::{
     ConversationId, Refusal, UserId,
     envelope::{
@@ -15,6 +15,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
+use tracing::info_span;
 
 use super::{
     Topic,
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     Shared,
     mailbox::{ChannelId, SocketId},
+    metrics::Cause,
 };
 
 mod command;
@@ -81,6 +83,10 @@ struct Actor {
     saver: Saver,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     reading: bool,
+    /// Why channels lack messages that are being read.
+    gap: Option<Cause>,
+    /// A socket has drained since the last gap was found.
+    drained: bool,
     checking: bool,
     read_not_before: Instant,
     diff_at: Option<Instant>,
@@ -121,7 +127,7 @@ impl Actor {
     fn new(id: ConversationId, shared: Arc<Shared>) -> Self {
         let now = shared.env.instant();
         Self {
-            topic: Topic::new(id.clone()),
+            topic: Topic::new(id.clone(), Arc::clone(&shared.metrics)),
             locals: BTreeMap::new(),
             departing: Vec::new(),
             typing: BTreeMap::new(),
@@ -129,6 +135,8 @@ impl Actor {
             saver: Saver::default(),
             work: FuturesUnordered::new(),
             reading: false,
+            gap: None,
+            drained: false,
             checking: false,
             read_not_before: now,
             diff_at: None,
@@ -174,7 +182,10 @@ impl Actor {
             Command::Join(joined, chosen) => self.join(*joined, chosen),
             Command::Leave { socket, channel, dropped } => self.leave(socket, channel, dropped),
             Command::Typing { user, start } => self.typing(user, start),
-            Command::Drained(socket) => self.topic.drained(socket),
+            Command::Drained(socket) => {
+                self.topic.drained(socket);
+                self.drained = true;
+            }
             Command::Chosen { user, chosen } => self.chosen(user, chosen),
             Command::GatewayGone(gateway) => {
                 let arrivals = self.topic.presence.forget(&gateway);
@@ -201,6 +212,8 @@ impl Actor {
         {
             return;
         }
+        let span = trace::continued(delivery.trace.as_ref(), || info_span!(target: trace::TARGET, "fanout"));
+        let _entered = span.enter();
         self.event_at = self.shared.env.instant();
         self.presence_heard |= matches!(&envelope.event, ConversationEvent::Presence(_));
         if let ConversationEvent::Presence(change) = &envelope.event
@@ -236,7 +249,12 @@ impl Actor {
                 match result {
                     Ok(range) => {
                         self.topic.range(&range);
-                        if self.topic.wants_range() == Some(asked) {
+                        let wanted = self.topic.wants_range();
+                        if let (None, Some(cause)) = (wanted, self.gap) {
+                            self.shared.metrics.gap_repaired(cause);
+                            self.gap = None;
+                        }
+                        if wanted == Some(asked) {
                             // The log does not reach as far as was heard: no asking in a loop.
                             self.read_not_before = now + RETRY * 2 + self.shared.env.jitter(RETRY);
                         }
@@ -269,7 +287,7 @@ impl Actor {
                 }
             }
             Done::Head(Err(_)) => self.look_at = Some(now + RETRY * 2 + self.shared.env.jitter(RETRY * 8)),
-            Done::Saved(saved) => self.saver.saved(saved, &self.shared.env),
+            Done::Saved(saved) => self.saver.saved(saved, &self.shared),
             Done::Entry(gateway, revision, read) => self.read_entry_of(gateway, revision, read),
             Done::Repeated(Ok(())) => {}
             Done::Repeated(Err(_)) => self.saver.repeat_again(&self.shared.env),
@@ -293,6 +311,11 @@ impl Actor {
             && let Some((after_seq, after_change)) = self.topic.wants_range()
         {
             self.reading = true;
+            if self.gap.is_none() {
+                let cause = if std::mem::take(&mut self.drained) { Cause::Slow } else { Cause::Missed };
+                self.gap = Some(cause);
+                self.shared.metrics.gap_found(cause);
+            }
             let call = Call::Range { conversation: self.id.clone(), after_seq, after_change };
             self.ask(call, move |result| Done::Range((after_seq, after_change), result));
         }

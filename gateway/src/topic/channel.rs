@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use simurgh_protocol::{ConversationId, Ref, UserId, Vsn};
+use simurgh_service::metrics::Counted;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::mailbox::{ChannelId, Mailbox};
+use crate::{
+    mailbox::{ChannelId, Mailbox},
+    metrics::Metrics,
+};
 
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -17,8 +21,8 @@ pub(super) struct Channel {
     pub(super) change_seq: u64,
     /// The members' version at which this user was a member.
     pub(super) checked_at: u64,
-    /// The mailbox refused a frame: nothing goes in until it has drained.
-    pub(super) full: bool,
+    /// The mailbox refused a frame: nothing goes in until it has drained. Counted meanwhile.
+    pub(super) full: Option<Counted>,
     /// A step of presence was lost meanwhile: the state is sent afresh.
     pub(super) stale: bool,
 }
@@ -29,21 +33,25 @@ impl Channel {
         &mut self,
         id: ChannelId,
         conversation: &ConversationId,
+        metrics: &Metrics,
         frame: impl FnOnce() -> Utf8Bytes,
     ) -> bool {
-        if self.full {
+        if self.full.is_some() {
             return false;
         }
         let taken = self.mailbox.push(id, frame()).is_ok();
         if !taken {
-            self.wait(conversation);
+            self.wait(conversation, metrics);
         }
         taken
     }
 
     /// Takes nothing more until the mailbox has drained.
-    pub(super) fn wait(&mut self, conversation: &ConversationId) {
-        self.full = true;
+    pub(super) fn wait(&mut self, conversation: &ConversationId, metrics: &Metrics) {
+        if self.full.is_none() {
+            metrics.mailboxes_full.inc();
+            self.full = Some(Counted::new(&metrics.channels_behind));
+        }
         self.mailbox.wait_for_room(conversation);
     }
 }

@@ -10,6 +10,7 @@ use simurgh_protocol::{
         self, ConversationEnvelope, ConversationEvent, ConversationPresence, PresenceChange, PresenceMeta,
     },
 };
+use simurgh_service::metrics::Counted;
 use tokio::time::Instant;
 
 use crate::Shared;
@@ -48,6 +49,8 @@ pub struct Saver {
     /// The last step, by name and revision, and when it is repeated.
     last: Option<(String, u64)>,
     repeat_at: Option<Instant>,
+    /// The entry, counted while it is there.
+    entry: Option<Counted>,
 }
 
 impl Saver {
@@ -146,11 +149,13 @@ impl Saver {
     }
 
     /// A write ended.
-    pub fn saved(&mut self, saved: Saved, env: &Env) {
+    pub fn saved(&mut self, saved: Saved, shared: &Shared) {
+        let env = &shared.env;
         self.saving = false;
         match saved.outcome {
             Ok(()) => {
                 self.revision = if saved.empty { 0 } else { saved.change.revision };
+                self.entry = (!saved.empty).then(|| shared.metrics.presence_entry("conversation"));
                 self.last = Some((saved.change.gateway, saved.change.revision));
                 self.repeat_at = Some(env.instant() + if saved.told { REPEAT } else { RETRY / 4 });
             }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::mailbox::Item;
+use crate::{mailbox::Item, testing::metrics};
 
 const UNBOUNDED: usize = usize::MAX / 2;
 
@@ -65,7 +65,7 @@ fn seqs(mailbox: &Mailbox) -> Vec<u64> {
 
 #[test]
 fn a_message_reaches_every_channel_once_however_often_it_is_published() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let (a, b) =
         (join(&mut topic, 1, "a", head(3, 1), UNBOUNDED), join(&mut topic, 2, "b", head(4, 1), UNBOUNDED));
     topic.event(messages(1, [4]));
@@ -78,7 +78,7 @@ fn a_message_reaches_every_channel_once_however_often_it_is_published() {
 
 #[test]
 fn a_gap_is_read_from_the_log_and_delivered_in_order() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let mailbox = join(&mut topic, 1, "a", head(0, 1), UNBOUNDED);
     topic.event(messages(1, [1]));
     topic.event(messages(1, [4]));
@@ -92,7 +92,7 @@ fn a_gap_is_read_from_the_log_and_delivered_in_order() {
 
 #[test]
 fn a_head_that_is_further_on_betrays_what_was_lost() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let _mailbox = join(&mut topic, 1, "a", head(2, 1), UNBOUNDED);
     topic.event(ConversationEnvelope { members_version: 1, event: ConversationEvent::Head(head(3, 1)) });
     assert_eq!(topic.wants_range(), Some((2, 0)));
@@ -120,7 +120,7 @@ fn events(mailbox: &Mailbox) -> Vec<(String, Value)> {
 
 #[test]
 fn changes_have_an_order_of_their_own() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let mailbox = join(&mut topic, 1, "a", head(1, 1), UNBOUNDED);
     topic.event(change(1, 1));
     topic.event(change(1, 1));
@@ -131,7 +131,7 @@ fn changes_have_an_order_of_their_own() {
 
 #[test]
 fn a_change_waits_for_the_message_that_it_changes() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let mailbox = join(&mut topic, 1, "a", head(1, 1), UNBOUNDED);
     // The message itself was lost on its way here.
     topic.event(change(1, 2));
@@ -146,7 +146,7 @@ fn a_change_waits_for_the_message_that_it_changes() {
 
 #[test]
 fn a_full_mailbox_keeps_its_position_and_reads_on_when_it_has_drained() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let slow = join(&mut topic, 1, "slow", head(0, 1), 120);
     let quick = join(&mut topic, 2, "quick", head(0, 1), UNBOUNDED);
     topic.event(messages(1, 1..=5));
@@ -163,7 +163,7 @@ fn a_full_mailbox_keeps_its_position_and_reads_on_when_it_has_drained() {
 
 #[test]
 fn who_lost_a_step_of_presence_gets_the_state_afresh() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let slow = join(&mut topic, 1, "slow", head(0, 1), 60);
     let meta = |phx_ref: &str| simurgh_protocol::envelope::PresenceMeta {
         user: user("b"),
@@ -186,7 +186,7 @@ fn who_lost_a_step_of_presence_gets_the_state_afresh() {
 
 #[test]
 fn a_removed_member_is_closed_and_others_go_on() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let (a, b) =
         (join(&mut topic, 1, "a", head(0, 1), UNBOUNDED), join(&mut topic, 2, "b", head(0, 1), UNBOUNDED));
     let removed = ConversationEvent::Removed { user: user("b") };
@@ -202,7 +202,7 @@ fn a_removed_member_is_closed_and_others_go_on() {
 
 #[test]
 fn an_added_member_holds_nobody_up() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let a = join(&mut topic, 1, "a", head(0, 1), UNBOUNDED);
     let added = ConversationEvent::Added { user: user("c") };
     topic.event(ConversationEnvelope { members_version: 2, event: added });
@@ -213,7 +213,7 @@ fn an_added_member_holds_nobody_up() {
 
 #[test]
 fn news_of_nothing_does_not_vouch_for_the_version() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let _b = join(&mut topic, 1, "b", head(0, 1), UNBOUNDED);
     // b was removed at version 2, which was lost; somebody who was no member was removed after.
     topic.event(messages(2, []));
@@ -222,7 +222,7 @@ fn news_of_nothing_does_not_vouch_for_the_version() {
 
 #[test]
 fn a_removal_that_was_lost_shows_before_the_next_message_is_delivered() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let (a, b) =
         (join(&mut topic, 1, "a", head(0, 1), UNBOUNDED), join(&mut topic, 2, "b", head(0, 1), UNBOUNDED));
     topic.event(messages(2, [1]));
@@ -239,7 +239,7 @@ fn a_removal_that_was_lost_shows_before_the_next_message_is_delivered() {
 
 #[test]
 fn one_who_was_removed_and_is_back_is_not_closed_by_the_old_news() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let mailbox = join(&mut topic, 1, "a", head(0, 3), UNBOUNDED);
     let removed = ConversationEvent::Removed { user: user("a") };
     topic.event(ConversationEnvelope { members_version: 2, event: removed });
@@ -249,7 +249,7 @@ fn one_who_was_removed_and_is_back_is_not_closed_by_the_old_news() {
 
 #[test]
 fn the_others_are_other_users() {
-    let mut topic = Topic::new(id());
+    let mut topic = Topic::new(id(), metrics());
     let (a, a2) =
         (join(&mut topic, 1, "a", head(0, 1), UNBOUNDED), join(&mut topic, 2, "a", head(0, 1), UNBOUNDED));
     let b = join(&mut topic, 3, "b", head(0, 1), UNBOUNDED);
@@ -273,7 +273,7 @@ proptest! {
         joins in prop::collection::vec((0..60usize, 60..400usize), 1..4),
     ) {
         const LAST: u64 = 20;
-        let mut topic = Topic::new(id());
+        let mut topic = Topic::new(id(), metrics());
         let mut channels: Vec<(Arc<Mailbox>, u64, Vec<u64>)> = Vec::new();
         let mut reached = 0;
         for (step, seq) in published.iter().copied().enumerate() {

@@ -28,6 +28,16 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// A label of metrics.
+    pub(crate) const fn label(&self) -> &'static str {
+        match self {
+            Self::Forbidden => "forbidden",
+            Self::NoUpgrade | Self::Header(_) => "bad_request",
+            Self::TooManySockets => "too_many_sockets",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
     /// What is told of it where there is something to tell.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self {

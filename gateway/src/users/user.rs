@@ -9,6 +9,7 @@ use simurgh_protocol::{
     Topic, UserId,
     envelope::{ChosenStatus, EntryMark, PresenceMeta, UserPresence},
 };
+use simurgh_service::metrics::Counted;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{Told, entry::Write, shown::Shown, tell, tell_choice};
@@ -29,6 +30,8 @@ pub(super) struct User {
     pub(super) told: u64,
     /// The write that shows it.
     pub(super) mark: Option<EntryMark>,
+    /// The entry, counted while it is there.
+    pub(super) entry: Option<Counted>,
     /// Others may have seen the entry gone: the next write is told also where it changes nothing.
     pub(super) retell: bool,
     /// How often everything had to be written again.

@@ -16,6 +16,7 @@
 //!   after a time-out the request may still be carried out. Where it is [`BusError::Disconnected`], it was not sent.
 //! - While the connection is down every call fails at once with [`BusError::Disconnected`]; subscriptions stay, and live
 //!   on when it is back. Every call ends within its time-out, or within seconds where it has none.
+//! - Where the caller's span is part of a trace, what it publishes or requests carries that ([`Delivery::trace`]).
 //! - A key's writes are ordered by revision. `update` and `delete` succeed only on the revision named. Reads see the
 //!   caller's own earlier writes on a single server; a replica may lag.
 //! - Keys live in memory: a restart of the server may lose them and begin revisions anew, and [`Notice::Reconnected`]
@@ -35,8 +36,10 @@ mod contract;
 pub mod memory;
 pub mod nats;
 pub mod subject;
+pub mod trace;
 
 pub use subject::{Filter, Key, Subject};
+pub use trace::Trace;
 
 /// The largest payload that any implementation must take, in bytes (NATS' default).
 pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
@@ -79,6 +82,8 @@ pub struct Delivery {
     pub payload: Bytes,
     /// Where an answer goes, when one is expected.
     pub reply_to: Option<Subject>,
+    /// The trace of the span that it was published in, where that is part of one.
+    pub trace: Option<Trace>,
 }
 
 /// Something about the connection that a listener may have to act on.
@@ -192,6 +197,11 @@ impl From<async_nats::Message> for Delivery {
             subject: Subject::raw(&message.subject),
             payload: message.payload,
             reply_to: message.reply.as_deref().map(Subject::raw),
+            trace: message
+                .headers
+                .as_ref()
+                .and_then(|headers| headers.get(trace::HEADER))
+                .map(|value| Trace::raw(value.as_str())),
         }
     }
 }

@@ -21,7 +21,7 @@ use tokio::{
 use self::{interest::Interest, keys::Keys};
 use crate::{
     Bucket, Bus, BusError, Delivery, Entry, Filter, Guard, Key, MAX_PAYLOAD_BYTES, NOTICES_CAPACITY, Notice,
-    SUBSCRIPTION_CAPACITY, Subject, Subscription,
+    SUBSCRIPTION_CAPACITY, Subject, Subscription, Trace,
 };
 
 mod interest;
@@ -131,7 +131,12 @@ impl Shared {
 #[async_trait]
 impl Bus for MemoryBus {
     async fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
-        self.deliver(&Delivery { subject: subject.clone(), payload, reply_to: None })?;
+        self.deliver(&Delivery {
+            subject: subject.clone(),
+            payload,
+            reply_to: None,
+            trace: Trace::current(),
+        })?;
         Ok(())
     }
 
@@ -153,7 +158,8 @@ impl Bus for MemoryBus {
             let (shared, reply_to) = (Arc::clone(&self.shared), reply_to.clone());
             Guard::new(move || shared.state().interest.forget_answer(&reply_to))
         };
-        let delivery = Delivery { subject: subject.clone(), payload, reply_to: Some(reply_to) };
+        let delivery =
+            Delivery { subject: subject.clone(), payload, reply_to: Some(reply_to), trace: Trace::current() };
         if !self.deliver(&delivery)? {
             return Err(BusError::NoResponders);
         }

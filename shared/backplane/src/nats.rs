@@ -6,7 +6,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use async_nats::{Client, ConnectOptions, jetstream};
+use async_nats::{Client, ConnectOptions, HeaderMap, jetstream};
 use async_trait::async_trait;
 use bytes::Bytes;
 use simurgh_env::Env;
@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     Bucket, Bus, BusError, Entry, Filter, Key, MAX_PAYLOAD_BYTES, Notice, SUBSCRIPTION_CAPACITY, Subject,
-    Subscription, subject, subject::BucketSubjects,
+    Subscription, Trace, subject, subject::BucketSubjects, trace,
 };
 
 mod error;
@@ -167,6 +167,14 @@ fn check_size(payload: &Bytes) -> Result<(), BusError> {
     if payload.len() > MAX_PAYLOAD_BYTES { Err(BusError::TooLarge(payload.len())) } else { Ok(()) }
 }
 
+/// The headers of what is sent in a trace.
+fn trace_header() -> Option<HeaderMap> {
+    let trace = Trace::current()?;
+    let mut headers = HeaderMap::new();
+    headers.insert(trace::HEADER, trace.as_str());
+    Some(headers)
+}
+
 /// Bounds the wait for room in async-nats' queue towards the server.
 async fn in_time<T>(send: impl Future<Output = Result<T, BusError>>) -> Result<T, BusError> {
     let full = |_| BusError::Disconnected("the connection takes nothing".into());
@@ -179,7 +187,12 @@ impl Bus for NatsBus {
         self.status.require()?;
         check_size(&payload)?;
         in_time(async {
-            self.client.publish(subject.as_str().to_owned(), payload).await.map_err(error::publish)
+            let subject = subject.as_str().to_owned();
+            match trace_header() {
+                Some(headers) => self.client.publish_with_headers(subject, headers, payload).await,
+                None => self.client.publish(subject, payload).await,
+            }
+            .map_err(error::publish)
         })
         .await
     }
@@ -207,7 +220,7 @@ impl Bus for NatsBus {
     async fn request(&self, subject: &Subject, payload: Bytes, wait: Duration) -> Result<Bytes, BusError> {
         self.status.require()?;
         check_size(&payload)?;
-        let answer = self.requests.send(subject.as_str().to_owned(), None, payload, wait).await?;
+        let answer = self.requests.send(subject.as_str().to_owned(), trace_header(), payload, wait).await?;
         Ok(answer.payload)
     }
 

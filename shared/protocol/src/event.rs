@@ -109,6 +109,23 @@ impl Push {
         Some(push)
     }
 
+    /// The event's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "access_token",
+            Self::Ping => "ping",
+            Self::UpdatePresence => "update_presence",
+            Self::MarkAllRead => "mark_all_read",
+            Self::SendMessage => "send_message",
+            Self::TypingStart => "typing_start",
+            Self::TypingStop => "typing_stop",
+            Self::MarkAsRead => "mark_as_read",
+            Self::AddReaction => "add_reaction",
+            Self::RemoveReaction => "remove_reaction",
+        }
+    }
+
     /// The rate that the push counts against.
     #[must_use]
     pub const fn rate_class(self) -> RateClass {

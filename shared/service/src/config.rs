@@ -182,9 +182,13 @@ mod tests {
         );
         assert_eq!(bad(&["--what"]), "program: unexpected argument '--what' found");
         assert_eq!(bad(&["--secret", ""]), "program: PROGRAM_SECRET: must not be empty");
-        for args in
-            [["--wait", "long"], ["--log", "a=b=c"], ["--nats-url", "http://x"], ["--namespace", "a.b"]]
-        {
+        for args in [
+            ["--wait", "long"],
+            ["--log", "a=b=c"],
+            ["--otlp-endpoint", "collector:4317"],
+            ["--nats-url", "http://x"],
+            ["--namespace", "a.b"],
+        ] {
             let line = bad(&args);
             assert!(!line.contains('\n') && line.starts_with("program: "), "{line}");
         }

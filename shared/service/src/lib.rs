@@ -9,6 +9,7 @@ pub mod bind;
 pub mod config;
 pub mod connections;
 pub mod http;
+pub mod metrics;
 pub mod readiness;
 pub mod shutdown;
 pub mod telemetry;

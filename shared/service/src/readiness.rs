@@ -13,6 +13,8 @@ use serde::Serialize;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::IntCounter;
+
 /// How long a process may be cut off from the backplane before it counts as failed (contract section 6).
 pub const BACKPLANE_GRACE: Duration = Duration::from_secs(10);
 
@@ -154,10 +156,12 @@ impl PartHandle {
 }
 
 /// Keeps the part `backplane` in step with the connection until `shutdown`: it works from the first connection on, and
-/// fails once it was cut off for [`BACKPLANE_GRACE`].
+/// fails once it was cut off for [`BACKPLANE_GRACE`]. Each later connection counts in `reconnects`; of several within a
+/// moment, one.
 pub async fn follow_backplane(
     part: PartHandle,
     mut connected: watch::Receiver<bool>,
+    reconnects: IntCounter,
     shutdown: CancellationToken,
 ) {
     let follow = async {
@@ -169,8 +173,12 @@ pub async fn follow_backplane(
                 }
                 if timeout(BACKPLANE_GRACE, connected.wait_for(|up| *up)).await.is_err() {
                     part.fails(format!("cut off for {} s", BACKPLANE_GRACE.as_secs()));
+                    if connected.wait_for(|up| *up).await.is_ok() {
+                        reconnects.inc();
+                    }
                     break;
                 }
+                reconnects.inc();
             }
         }
     };
@@ -222,7 +230,9 @@ mod tests {
         let readiness = Readiness::new();
         let (up, connected) = watch::channel(false);
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(follow_backplane(readiness.part("backplane"), connected, shutdown.clone()));
+        let reconnects = IntCounter::new("reconnects", "Reconnects.").unwrap();
+        let part = readiness.part("backplane");
+        let task = tokio::spawn(follow_backplane(part, connected, reconnects.clone(), shutdown.clone()));
         let settle = || tokio::time::sleep(Duration::from_millis(1));
         settle().await;
         assert!(!readiness.parts_work(), "not before the first connection");
@@ -239,6 +249,7 @@ mod tests {
             settle().await;
             assert!(readiness.parts_work(), "after {cut_off_ms} ms and back");
         }
+        assert_eq!(reconnects.get(), 2, "the first connection is none");
         shutdown.cancel();
         task.await.unwrap();
         assert!(readiness.parts_work(), "a shutdown is no fault");

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use clap::Parser;
 use simurgh_backplane::{
+    Bus as _,
     memory::{MemoryBus, Outage},
     subject::Subjects,
 };
@@ -12,10 +13,17 @@ use simurgh_env::Env;
 use simurgh_gateway::{
     Gateway, Parts,
     config::{Config, Settings},
+    metrics::Metrics as GatewayMetrics,
     serve::Capacity,
 };
-use simurgh_service::connections::{MemoryConnections, MemoryConnector};
-use simurgh_worker::{Limits, Worker, serve::serve, store::memory::MemoryStore};
+use simurgh_service::{
+    Readiness,
+    connections::{MemoryConnections, MemoryConnector},
+    readiness::follow_backplane,
+};
+use simurgh_worker::{
+    Limits, Worker, metrics::Metrics as WorkerMetrics, serve::serve, store::memory::MemoryStore,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::world::{
@@ -36,6 +44,8 @@ pub struct System {
     pub bus: Arc<MemoryBus>,
     /// The store itself.
     pub store: Arc<MemoryStore>,
+    /// What all workers count.
+    pub worker_metrics: Arc<WorkerMetrics>,
     /// What happens to whom.
     pub weather: Arc<Weather>,
     settings: Settings,
@@ -47,6 +57,8 @@ pub struct System {
 #[derive(Default)]
 struct Nodes {
     gateways: Vec<(Node, MemoryConnector)>,
+    /// The internal listeners of all gateways that ever were, in the order of their start.
+    operators: Vec<MemoryConnector>,
     workers: Vec<Node>,
     started: usize,
 }
@@ -97,6 +109,7 @@ impl System {
         let system = Self {
             bus: Arc::new(MemoryBus::new(env.fork())),
             store: Arc::new(MemoryStore::new()),
+            worker_metrics: Arc::new(WorkerMetrics::new().expect("metrics")),
             weather: Weather::new(&env),
             settings: settings(flags),
             subjects: Subjects::new("test"),
@@ -124,12 +137,16 @@ impl System {
             subjects: self.subjects.clone(),
             settings: self.settings.clone(),
             capacity: Capacity::of_files(4_096),
+            metrics: Arc::new(GatewayMetrics::new().expect("metrics")),
         })
         .expect("settings");
-        let ((connector, public), (_, internal)) = (MemoryConnections::new(), MemoryConnections::new());
+        let ((connector, public), (operators, internal)) =
+            (MemoryConnections::new(), MemoryConnections::new());
         let public = LinkedConnections::new(public, Arc::clone(&node.link));
         self.tasks.spawn(gateway.run(public, internal, node.shutdown.clone()));
-        self.nodes().gateways.push((node, connector));
+        let mut nodes = self.nodes();
+        nodes.gateways.push((node, connector));
+        nodes.operators.push(operators);
     }
 
     /// Starts one worker more.
@@ -137,7 +154,20 @@ impl System {
         let node = self.node();
         let store = LinkedStore::new(Arc::clone(&self.store), Arc::clone(&node.link));
         let (bus, subjects) = (Arc::clone(&node.bus), self.subjects.clone());
-        let worker = Worker::new(bus, store, self.env.fork(), subjects, Limits::default());
+        let worker = Worker::new(
+            bus,
+            store,
+            self.env.fork(),
+            subjects,
+            Limits::default(),
+            Arc::clone(&self.worker_metrics),
+        );
+        self.tasks.spawn(follow_backplane(
+            Readiness::new().part("backplane"),
+            node.bus.connected(),
+            self.worker_metrics.backplane_reconnects.clone(),
+            node.shutdown.clone(),
+        ));
         let mut nodes = self.nodes();
         nodes.started += 1;
         let name = format!("worker-{}", nodes.started);
@@ -150,6 +180,12 @@ impl System {
     pub fn gateway(&self, which: usize) -> MemoryConnector {
         let nodes = self.nodes();
         nodes.gateways[which % nodes.gateways.len()].1.clone()
+    }
+
+    /// The internal listeners of all gateways that ever were.
+    #[must_use]
+    pub fn operators(&self) -> Vec<MemoryConnector> {
+        self.nodes().operators.clone()
     }
 
     /// The gateways that were not taken out.

@@ -2,7 +2,7 @@
 
 use futures_util::future::{join_all, try_join};
 use simurgh_protocol::{
-    ConversationId, MessageId, Raw, Refusal, Timestamp,
+    ConversationId, MessageId, Raw, Reason, Refusal, Timestamp,
     envelope::{ConversationEvent, Logged},
     event::sent,
 };
@@ -66,7 +66,12 @@ impl Worker {
             match claimed {
                 Ok(Claimed::Open(claim)) => open.push(Open { waiting, claim, random: self.env.random_u64() }),
                 Ok(Claimed::Stored(message)) => done.push(Done { waiting, message: *message, fresh: false }),
-                Err(refusal) => waiting.answer(Err(refusal)),
+                Err(refusal) => {
+                    if refusal.reason == Reason::Conflict {
+                        self.metrics.message("conflict");
+                    }
+                    waiting.answer(Err(refusal));
+                }
             }
         }
         self.store_open(id, open, &mut done).await;
@@ -122,6 +127,7 @@ impl Worker {
                 open.iter().zip(looked + 1..).map(|(open, seq)| open.message(seq, sent_at)).collect();
             match self.store.put(Slot::write(id, looked + 1, &messages)).await {
                 Ok(_) => {
+                    self.metrics.batch(messages.len());
                     self.note_tail(id, looked + messages.len() as u64);
                     let stored = open.into_iter().zip(messages);
                     done.extend(stored.map(|(open, message)| Done {
@@ -237,6 +243,8 @@ impl Worker {
         }
         self.note_burst(id, burst);
         for Done { waiting, message, .. } in done {
+            let duplicate = message.command != waiting.request.id;
+            self.metrics.message(if duplicate { "duplicate" } else { "stored" });
             let answer = send::reply(waiting.request.id, message, id);
             waiting.answer(Ok(answer));
         }

@@ -234,7 +234,7 @@ pub(crate) fn far() -> Refusal {
 }
 
 fn lost() -> Refusal {
-    tracing::error!("a claim names a message that is not there");
+    tracing::error!("a claim names a message that is not there: something else writes to the table");
     Refusal::unavailable("a stored document cannot be read")
 }
 

@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use simurgh_backplane::trace;
 use simurgh_protocol::{ConversationId, Refusal, UserId, envelope::Success, record::ClientRandom};
 use tokio::sync::oneshot;
+use tracing::{Instrument as _, Span, info_span};
 
 use super::{
     queue::{Pushed, Queues},
@@ -23,6 +25,8 @@ const WAITING: usize = 256;
 pub(crate) struct Waiting {
     pub(crate) request: Request,
     pub(crate) draft: Draft,
+    /// What it is part of.
+    span: Span,
     done: oneshot::Sender<Result<Success, Refusal>>,
 }
 
@@ -61,6 +65,17 @@ fn batch(queue: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     taken
 }
 
+/// The span of a batch: part of the first send that is traced, beside the others.
+fn span(batch: &[Waiting]) -> Span {
+    let mut traced = batch.iter().map(|waiting| &waiting.span).filter(|span| !span.is_none());
+    let Some(first) = traced.next() else { return Span::none() };
+    let span = info_span!(target: trace::TARGET, parent: first, "batch", messages = batch.len());
+    traced.for_each(|other| {
+        span.follows_from(other);
+    });
+    span
+}
+
 impl Worker {
     /// Sends a draft with the others of its conversation that wait, and answers when it is decided.
     pub(crate) async fn enqueue(
@@ -70,7 +85,7 @@ impl Worker {
         draft: Draft,
     ) -> Result<Success, Refusal> {
         let (done, answer) = oneshot::channel();
-        let waiting = Waiting { request: request.clone(), draft, done };
+        let waiting = Waiting { request: request.clone(), draft, span: Span::current(), done };
         match self.memory.lanes.push(id, waiting, WAITING) {
             Pushed::First => {
                 let (worker, id) = (self.clone(), id.clone());
@@ -87,7 +102,8 @@ impl Worker {
     async fn run_lane(&self, id: &ConversationId) {
         let mut lane = self.memory.lanes.run(id);
         while let Some(batch) = lane.take(batch) {
-            Box::pin(self.send_batch(id, batch)).await;
+            let span = span(&batch);
+            Box::pin(self.send_batch(id, batch).instrument(span)).await;
         }
     }
 }
@@ -114,7 +130,7 @@ mod tests {
             reply_to: None,
             hash: String::new(),
         };
-        Waiting { request, draft, done: oneshot::channel().0 }
+        Waiting { request, draft, span: Span::none(), done: oneshot::channel().0 }
     }
 
     fn names(batch: &[Waiting]) -> Vec<u64> {

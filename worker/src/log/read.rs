@@ -9,11 +9,14 @@ use super::slot::{SLOT_MESSAGES, Slot, StoredMessage, earliest_slot};
 use crate::{
     Request, Worker,
     cache::Cache,
+    metrics::Metrics,
     store::{Page, Query, keys},
 };
 
-/// How many conversations' tails are remembered.
-const REMEMBERED_TAILS: usize = 20_000;
+/// Bytes of all remembered tails together: some 20,000 conversations'.
+const TAILS_BYTES: usize = 4 * 1024 * 1024;
+/// About what a tail takes beside its conversation's id, which is held twice.
+const TAIL_BYTES: usize = 120;
 /// How long a remembered tail is used as a start: an older one may lie far behind, which costs failed writes.
 const TAIL_FRESH: Duration = Duration::from_secs(3);
 
@@ -21,9 +24,9 @@ const TAIL_FRESH: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct Tails(Cache<ConversationId, (u64, Instant)>);
 
-impl Default for Tails {
-    fn default() -> Self {
-        Self(Cache::new(REMEMBERED_TAILS))
+impl Tails {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self(Cache::new(TAILS_BYTES, metrics.cache("tails")))
     }
 }
 
@@ -114,16 +117,18 @@ impl Worker {
     /// A `seq` up to which the log was seen written: the tail as somebody saw it a moment ago, or as it is now. 0 is
     /// the beginning.
     pub(crate) async fn recent_tail(&self, request: &Request, id: &ConversationId) -> Result<u64, Refusal> {
-        match self.memory.tails.0.get(id) {
-            Some((seq, seen)) if self.env.instant() < seen + TAIL_FRESH => Ok(seq),
-            _ => Ok(self.tail(request, id).await?.map_or(0, |tail| tail.seq)),
+        let now = self.env.instant();
+        match self.memory.tails.0.find(id, |(_, seen)| now < *seen + TAIL_FRESH) {
+            Some((seq, _)) => Ok(seq),
+            None => Ok(self.tail(request, id).await?.map_or(0, |tail| tail.seq)),
         }
     }
 
     /// Remembers that the log was seen written up to `seq`.
     pub(crate) fn note_tail(&self, id: &ConversationId, seq: u64) {
         let known = self.memory.tails.0.get(id).map_or(0, |(seq, _)| seq);
-        self.memory.tails.0.put(id.clone(), (seq.max(known), self.env.instant()), 1);
+        let bytes = 2 * id.as_str().len() + TAIL_BYTES;
+        self.memory.tails.0.put(id.clone(), (seq.max(known), self.env.instant()), bytes);
     }
 
     /// The message at `seq`.

@@ -100,7 +100,7 @@ impl Slot {
         let first = item.key.sk.parse().unwrap_or(0);
         let consecutive = messages.iter().zip(first..).all(|(message, seq)| message.seq() == seq);
         if first == 0 || messages.is_empty() || !consecutive {
-            tracing::error!(key = ?item.key, "a slot does not hold what its key says");
+            tracing::error!(key = ?item.key, "a slot does not hold what its key says: something else writes to the table");
             return Err(Refusal::unavailable("a stored document cannot be read"));
         }
         Ok(Self { first, messages })

@@ -7,18 +7,27 @@
 //! holds. A try whose answer was lost may have written: the next one then conflicts with it.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
-    Client, operation::put_item::PutItemError, types::ReturnValuesOnConditionCheckFailure::AllOld,
+    Client,
+    operation::put_item::PutItemError,
+    types::{ConsumedCapacity, ReturnConsumedCapacity::Total, ReturnValuesOnConditionCheckFailure::AllOld},
 };
 use simurgh_env::Env;
 
-use self::retry::{Tries, Try};
+use self::{
+    retry::{Tries, Try},
+    throttles::Throttles,
+};
 use super::{Consistency, Expect, Item, Key, Page, Query, Store, StoreError, Write, item, keys};
+use crate::metrics::Metrics;
 
 mod batch;
 mod client;
@@ -27,6 +36,7 @@ mod error;
 mod retry;
 pub mod schema;
 mod table;
+mod throttles;
 mod transact;
 
 /// How long a call may take, retries included.
@@ -51,6 +61,7 @@ pub struct DynamoStore {
     client: Client,
     config: DynamoConfig,
     env: Env,
+    metrics: Arc<Metrics>,
     call_timeout: Duration,
     /// Whether the table was found as it should be, once.
     found: AtomicBool,
@@ -58,14 +69,20 @@ pub struct DynamoStore {
 
 impl DynamoStore {
     /// A store that is not connected yet: [`Store::ready`] tells whether it can serve.
-    pub async fn connect(config: DynamoConfig, env: Env) -> Self {
-        Self::connect_within(config, env, CALL_TIMEOUT).await
+    pub async fn connect(config: DynamoConfig, env: Env, metrics: Arc<Metrics>) -> Self {
+        Self::connect_within(config, env, metrics, CALL_TIMEOUT).await
     }
 
     /// As [`connect`](Self::connect), for calls that may take `call_timeout`: for tests on machines that are busy.
-    pub async fn connect_within(config: DynamoConfig, env: Env, call_timeout: Duration) -> Self {
-        let client = Box::pin(client::connect(config.endpoint.as_deref(), call_timeout)).await;
-        Self { client, config, env, call_timeout, found: AtomicBool::new(false) }
+    pub async fn connect_within(
+        config: DynamoConfig,
+        env: Env,
+        metrics: Arc<Metrics>,
+        call_timeout: Duration,
+    ) -> Self {
+        let throttles = Throttles(Arc::clone(&metrics));
+        let client = Box::pin(client::connect(config.endpoint.as_deref(), call_timeout, throttles)).await;
+        Self { client, config, env, metrics, call_timeout, found: AtomicBool::new(false) }
     }
 
     /// `call`, or `Unavailable` once it has taken its time.
@@ -84,9 +101,16 @@ impl DynamoStore {
             .condition_expression(condition.expression)
             .set_expression_attribute_values(condition.values)
             .return_values_on_condition_check_failure(AllOld)
+            .return_consumed_capacity(Total)
             .send()
             .await;
-        let Err(error) = answer else { return Try::Done(Ok(())) };
+        let error = match answer {
+            Ok(answer) => {
+                self.metrics.consumed_writes(consumed(answer.consumed_capacity()));
+                return Try::Done(Ok(()));
+            }
+            Err(error) => error,
+        };
         match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(failed)) => {
                 let there = failed.item().map(|there| codec::item(there.clone())).transpose();
@@ -104,6 +128,11 @@ impl DynamoStore {
     }
 }
 
+/// The units that an answer tells of.
+fn consumed(capacity: Option<&ConsumedCapacity>) -> Option<f64> {
+    capacity.and_then(ConsumedCapacity::capacity_units)
+}
+
 #[async_trait]
 impl Store for DynamoStore {
     async fn get(&self, key: &Key, consistency: Consistency) -> Result<Option<Item>, StoreError> {
@@ -112,10 +141,12 @@ impl Store for DynamoStore {
             .get_item()
             .table_name(&self.config.table)
             .set_key(Some(codec::key_attributes(key)))
+            .return_consumed_capacity(Total)
             .consistent_read(consistency == Consistency::Strong);
         let answer = self
             .bounded(async { request.send().await.map_err(|error| error::of("GetItem", &error)) })
             .await?;
+        self.metrics.consumed_reads(consumed(answer.consumed_capacity()));
         answer.item.map(codec::item).transpose()
     }
 
@@ -154,12 +185,14 @@ impl Store for DynamoStore {
             .table_name(&self.config.table)
             .key_condition_expression(codec::RANGE)
             .set_expression_attribute_values(Some(codec::range(&query)))
+            .return_consumed_capacity(Total)
             .scan_index_forward(!query.descending)
             // Beyond the type's bounds there is no limit but the page's.
             .set_limit(i32::try_from(query.limit).ok())
             .consistent_read(query.consistency == Consistency::Strong);
         let answer =
             self.bounded(async { request.send().await.map_err(|error| error::of("Query", &error)) }).await?;
+        self.metrics.consumed_reads(consumed(answer.consumed_capacity()));
         let items = answer.items.unwrap_or_default().into_iter().map(codec::item);
         Ok(Page { items: items.collect::<Result<_, _>>()?, more: answer.last_evaluated_key.is_some() })
     }

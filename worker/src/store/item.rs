@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use simurgh_protocol::Timestamp;
+use simurgh_protocol::{Raw, Timestamp};
 
 use super::{Expect, Item, Key, StoreError, Write};
 
@@ -40,13 +40,18 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 /// What DynamoDB counts for an item: the UTF-8 bytes of names and texts; of a number a byte for two digits and one
 /// more ("DynamoDB item sizes and formats").
 pub(super) fn bytes(item: &Item) -> usize {
+    sized(&item.key, item.version, &item.body, item.expires_at)
+}
+
+/// The same of an item of these parts.
+pub(super) fn sized(key: &Key, version: u64, body: &Raw, expires_at: Option<Timestamp>) -> usize {
     let text = |name: &str, value: &str| name.len() + value.len();
     let number = |name: &str, value: u64| name.len() + value.to_string().len().div_ceil(2) + 1;
-    text(attribute::PK, &item.key.pk)
-        + text(attribute::SK, &item.key.sk)
-        + number(attribute::VERSION, item.version)
-        + text(attribute::BODY, item.body.get())
-        + item.expires_at.map_or(0, |time| number(attribute::EXPIRY, time.as_secs()))
+    text(attribute::PK, &key.pk)
+        + text(attribute::SK, &key.sk)
+        + number(attribute::VERSION, version)
+        + text(attribute::BODY, body.get())
+        + expires_at.map_or(0, |time| number(attribute::EXPIRY, time.as_secs()))
 }
 
 /// # Errors
@@ -68,8 +73,6 @@ pub(super) fn check_transaction(items: &[Item]) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use simurgh_protocol::Raw;
-
     use super::*;
 
     #[test]

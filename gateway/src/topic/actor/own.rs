@@ -53,6 +53,8 @@ impl Actor {
             }
         }
         if self.locals.is_empty() {
+            // Nobody is left who lacks anything.
+            (self.gap, self.drained) = (None, false);
             self.linger_until = Some(self.shared.env.instant() + LINGER);
         }
     }

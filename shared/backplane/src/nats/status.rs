@@ -53,7 +53,10 @@ impl Status {
             }
             Event::Disconnected | Event::Closed => {
                 self.connected.send_replace(false);
-                tracing::warn!(servers = self.servers, "the connection to NATS is lost");
+                tracing::warn!(
+                    servers = self.servers,
+                    "the connection to NATS is lost, it is tried until it is back: check the server"
+                );
             }
             Event::ClientError(error) => {
                 if !self.complained.swap(true, Ordering::Relaxed) {
@@ -61,7 +64,9 @@ impl Status {
                 }
             }
             Event::SlowConsumer(_) => self.notify(Notice::Dropped),
-            Event::ServerError(error) => tracing::warn!(%error, "NATS refused something"),
+            Event::ServerError(error) => {
+                tracing::warn!(%error, "NATS refused something: check the rights of this process's user")
+            }
             Event::LameDuckMode => tracing::info!("the NATS server is about to stop"),
             Event::Draining => {}
         }

@@ -207,6 +207,36 @@ pub enum Call {
 }
 
 impl Call {
+    /// What is asked, in a word: the push's event, or the call's own name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::JoinUser => "join_user",
+            Self::JoinConversation { .. } => "join_conversation",
+            Self::Push { push, .. } => push.as_str(),
+            Self::CreateConversation { .. } => "create_conversation",
+            Self::ListConversations { .. } => "list_conversations",
+            Self::GetConversation { .. } => "get_conversation",
+            Self::PatchConversation { .. } => "patch_conversation",
+            Self::History { .. } => "history",
+            Self::PostMessage { .. } => "post_message",
+            Self::AddMember { .. } => "add_member",
+            Self::RemoveMember { .. } => "remove_member",
+            Self::ListContacts { .. } => "list_contacts",
+            Self::SetContact { .. } => "set_contact",
+            Self::GetPresence { .. } => "get_presence",
+            Self::Notify { .. } => "notify",
+            Self::Revoke { .. } => "revoke",
+            Self::Admit => "admit",
+            Self::Revocations { .. } => "revocations",
+            Self::Range { .. } => "range",
+            Self::Heads { .. } => "heads",
+            Self::CheckMembers { .. } => "check_members",
+            Self::PresenceChanged { .. } => "presence_changed",
+            Self::Visible => "visible",
+        }
+    }
+
     /// The conversation whose worker should do it; none where any worker will do as well.
     #[must_use]
     pub const fn conversation(&self) -> Option<&ConversationId> {

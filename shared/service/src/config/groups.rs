@@ -121,6 +121,28 @@ pub struct LogArgs {
     /// How a line is written; by default text on a terminal, else json
     #[arg(long, env = "SIMURGH_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+
+    /// Where traces go: an OpenTelemetry collector that takes OTLP by gRPC, such as http://127.0.0.1:4317; off without
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
+    pub otlp_endpoint: Option<String>,
+}
+
+impl LogArgs {
+    /// Where traces go, if anywhere.
+    #[must_use]
+    pub fn otlp_endpoint(&self) -> Option<&str> {
+        self.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty())
+    }
+}
+
+/// As OpenTelemetry's specification has it, an empty one is none.
+fn collector(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    if text.is_empty() || host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace)) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a URL such as http://127.0.0.1:4317".to_owned())
+    }
 }
 
 /// How a line of the log is written.

@@ -19,7 +19,7 @@ use simurgh_worker::store::{
 };
 use tokio::net::TcpListener;
 
-use super::{config, connect, first, key};
+use super::{config, connect, first, key, metrics};
 
 /// The answers still to be given, each a status and a body, and the requests that came.
 #[derive(Default)]
@@ -179,7 +179,7 @@ async fn keys_that_stay_left_out_make_the_store_unavailable() {
 async fn a_store_that_is_silent_is_unavailable_within_two_seconds() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = config(&format!("http://{}", listener.local_addr().unwrap()));
-    let store = DynamoStore::connect(config, Env::system()).await;
+    let store = DynamoStore::connect(config, Env::system(), metrics()).await;
     let (key, began) = (key("a"), Env::system().instant());
     let results = tokio::join!(
         store.get(&key, Consistency::Strong),

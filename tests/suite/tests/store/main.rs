@@ -13,13 +13,16 @@ mod engine;
 mod faults;
 mod table;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use simurgh_env::Env;
 use simurgh_protocol::Raw;
-use simurgh_worker::store::{
-    Expect, Key, Store, Write,
-    dynamo::{DynamoConfig, DynamoStore},
+use simurgh_worker::{
+    metrics::Metrics,
+    store::{
+        Expect, Key, Store, Write,
+        dynamo::{DynamoConfig, DynamoStore},
+    },
 };
 
 fn config(endpoint: &str) -> DynamoConfig {
@@ -28,7 +31,7 @@ fn config(endpoint: &str) -> DynamoConfig {
 
 /// A patient store: a busy machine must not change what a test sees.
 async fn connect(endpoint: &str) -> DynamoStore {
-    DynamoStore::connect_within(config(endpoint), Env::system(), Duration::from_secs(30)).await
+    DynamoStore::connect_within(config(endpoint), Env::system(), metrics(), Duration::from_secs(30)).await
 }
 
 /// A store that can serve.
@@ -44,4 +47,9 @@ fn key(sk: &str) -> Key {
 
 fn first(sk: &str) -> Write {
     Write { key: key(sk), body: Raw::empty(), expires_at: None, expect: Expect::Absent }
+}
+
+/// Metrics that nobody reads.
+fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new().unwrap())
 }

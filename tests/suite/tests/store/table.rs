@@ -7,7 +7,7 @@ use simurgh_localstack::engine::{self, Engine};
 use simurgh_worker::store::{Store, StoreError, dynamo::DynamoConfig, dynamo::DynamoStore, dynamo::schema};
 use tokio_util::sync::CancellationToken;
 
-use super::{config, connect, first, ready};
+use super::{config, connect, first, metrics, ready};
 
 async fn engine() -> Engine {
     engine::start(None, CancellationToken::new()).await.unwrap()
@@ -33,7 +33,7 @@ fn cause(result: Result<(), StoreError>) -> String {
 async fn a_missing_table_that_is_not_to_be_created_is_named() {
     let engine = engine().await;
     let config = DynamoConfig { create_table: false, ..config(&engine.endpoint) };
-    let store = DynamoStore::connect(config, Env::system()).await;
+    let store = DynamoStore::connect(config, Env::system(), metrics()).await;
     assert_eq!(cause(store.ready().await), "table simurgh: does not exist, and is not to be created");
     assert!(cause(store.put(first("a")).await.map(|_| ())).contains("ResourceNotFoundException"));
     // It is made by somebody else.

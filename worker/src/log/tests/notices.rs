@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     Limits, Worker,
-    rig::{Rig, WITHIN},
+    rig::{Rig, WITHIN, metrics},
 };
 
 /// A bus that takes long to find keys.
@@ -76,7 +76,7 @@ async fn answers_and_broadcasts_wait_for_no_notice_and_notices_are_bounded() {
     let mut rig = Rig::new(1, Duration::ZERO, 1).await;
     let bus = Arc::new(SlowBus(Arc::clone(&rig.bus)));
     let store = Arc::clone(&rig.store);
-    let worker = Worker::new(bus, store, rig.env.fork(), Subjects::new("test"), Limits::default());
+    let worker = Worker::new(bus, store, rig.env.fork(), Subjects::new("test"), Limits::default(), metrics());
     let begun = rig.env.instant();
     for n in 1..=40 {
         let name = format!("m{n}");

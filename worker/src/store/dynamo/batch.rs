@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::types::KeysAndAttributes;
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 
 use super::{
     super::{Consistency, Item, Key, StoreError},
-    DynamoStore, codec, error,
+    DynamoStore, codec, consumed, error,
     retry::{Tries, Try},
 };
 
@@ -53,11 +53,18 @@ impl DynamoStore {
             Ok(request) => request,
             Err(error) => return Try::Done(Err(StoreError::Unavailable(error.to_string()))),
         };
-        let answer = self.client.batch_get_item().request_items(&self.config.table, request).send().await;
+        let answer = self
+            .client
+            .batch_get_item()
+            .request_items(&self.config.table, request)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return Try::Done(Err(error::of("BatchGetItem", &error))),
         };
+        answer.consumed_capacity().iter().for_each(|of| self.metrics.consumed_reads(consumed(Some(of))));
         for attributes in answer.responses.into_iter().flatten().flat_map(|(_, items)| items) {
             match codec::item(attributes) {
                 Ok(item) => batch.found.insert(item.key.clone(), item),
@@ -69,6 +76,7 @@ impl DynamoStore {
         if batch.keys.is_empty() {
             Try::Done(Ok(()))
         } else {
+            self.metrics.throttled("BatchGetItem");
             Try::Again(StoreError::Unavailable("BatchGetItem: some keys stay unprocessed".to_owned()))
         }
     }

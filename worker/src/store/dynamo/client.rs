@@ -18,6 +18,8 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
+use super::throttles::Throttles;
+
 /// Tries of one request, the first included.
 const ATTEMPTS: u32 = 4;
 /// The pause before the second try is drawn from zero to this; it doubles with each.
@@ -32,7 +34,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 const IDLE_CONNECTIONS: usize = 256;
 
 /// A client that connects at its first request, for calls that take `call_timeout` at most.
-pub(super) async fn connect(endpoint: Option<&str>, call_timeout: Duration) -> Client {
+pub(super) async fn connect(endpoint: Option<&str>, call_timeout: Duration, throttles: Throttles) -> Client {
     let http = aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
@@ -62,7 +64,7 @@ pub(super) async fn connect(endpoint: Option<&str>, call_timeout: Duration) -> C
     // The default quota is shared with every other client of the process.
     let quota = TokenBucket::builder().refill_rate(QUOTA_REFILL).build();
     let quota = RetryPartition::custom("simurgh").token_bucket(quota).build();
-    let config = Builder::from(&loader.load().await).retry_partition(quota);
+    let config = Builder::from(&loader.load().await).retry_partition(quota).interceptor(throttles);
     Client::from_conf(config.build())
 }
 

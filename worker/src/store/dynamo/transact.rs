@@ -3,12 +3,12 @@
 use aws_sdk_dynamodb::{
     error::BuildError,
     operation::transact_write_items::TransactWriteItemsError,
-    types::{Put, TransactWriteItem},
+    types::{Put, ReturnConsumedCapacity, TransactWriteItem},
 };
 
 use super::{
     super::{Expect, Item, StoreError, Write, item},
-    DynamoStore, codec,
+    DynamoStore, codec, consumed,
     error::{self, Cancelled},
     retry::{Tries, Try},
 };
@@ -53,9 +53,17 @@ impl DynamoStore {
             .transact_write_items()
             .set_transact_items(Some(puts.to_vec()))
             .client_request_token(token)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        let Err(error) = answer else { return Try::Done(Ok(())) };
+        let error = match answer {
+            Ok(answer) => {
+                let told = answer.consumed_capacity().iter();
+                told.for_each(|of| self.metrics.consumed_writes(consumed(Some(of))));
+                return Try::Done(Ok(()));
+            }
+            Err(error) => error,
+        };
         let unavailable = || error::of("TransactWriteItems", &error);
         let Some(TransactWriteItemsError::TransactionCanceledException(cancel)) = error.as_service_error()
         else {
