@@ -2,7 +2,7 @@
 
 use simurgh_service::metrics::{
     COUNTS, Description,
-    Kind::{Counter, Gauge, Histogram},
+    Kind::{self, Counter, Gauge, Histogram},
     SECONDS,
 };
 
@@ -54,7 +54,7 @@ impl Metric {
     /// Its name, kind and labels, and what it tells.
     #[must_use]
     pub const fn description(self) -> Description {
-        let (name, kind, labels, help): (_, _, &[&str], _) = match self {
+        let (name, kind, labels, help): Parts = match self {
             Self::Ready => ("simurgh_worker_ready", Gauge, &[], "1 while /readyz says ready."),
             Self::Commands => (
                 "simurgh_worker_commands_total",
@@ -92,6 +92,33 @@ impl Metric {
                 &["to", "outcome"],
                 "Publishes to a conversation, and tellings of users: sent, failed.",
             ),
+            Self::StoreCalls
+            | Self::StoreSeconds
+            | Self::CountedUnits
+            | Self::ConsumedUnits
+            | Self::StoreThrottles => self.of_store(),
+            Self::CacheLookups => (
+                "simurgh_worker_cache_lookups_total",
+                Counter,
+                &["cache", "outcome"],
+                "Lookups in rosters, tails and gateways: hit, miss (also where what was there is too old).",
+            ),
+            Self::CacheBytes => ("simurgh_worker_cache_bytes", Gauge, &["cache"], "Bytes held, about."),
+            Self::BackplaneConnected => {
+                ("simurgh_worker_backplane_connected", Gauge, &[], "1 while the connection to NATS stands.")
+            }
+            Self::BackplaneReconnects => {
+                ("simurgh_worker_backplane_reconnects_total", Counter, &[], "Times the connection came back.")
+            }
+            Self::Drains => {
+                ("simurgh_worker_drains_total", Counter, &[], "Drains begun: 1 once SIGTERM came.")
+            }
+        };
+        Description { name, kind, labels, help }
+    }
+
+    const fn of_store(self) -> Parts {
+        match self {
             Self::StoreCalls => (
                 "simurgh_worker_store_calls_total",
                 Counter,
@@ -116,29 +143,15 @@ impl Metric {
                 &["unit"],
                 "Capacity units as the store reported them, which it does of what succeeded: read, write.",
             ),
-            Self::StoreThrottles => (
+            _ => (
                 "simurgh_worker_store_throttles_total",
                 Counter,
                 &["operation"],
                 "Answers of the store that said too much was asked, each try by itself.",
             ),
-            Self::CacheLookups => (
-                "simurgh_worker_cache_lookups_total",
-                Counter,
-                &["cache", "outcome"],
-                "Lookups in rosters, tails and gateways: hit, miss (also where what was there is too old).",
-            ),
-            Self::CacheBytes => ("simurgh_worker_cache_bytes", Gauge, &["cache"], "Bytes held, about."),
-            Self::BackplaneConnected => {
-                ("simurgh_worker_backplane_connected", Gauge, &[], "1 while the connection to NATS stands.")
-            }
-            Self::BackplaneReconnects => {
-                ("simurgh_worker_backplane_reconnects_total", Counter, &[], "Times the connection came back.")
-            }
-            Self::Drains => {
-                ("simurgh_worker_drains_total", Counter, &[], "Drains begun: 1 once SIGTERM came.")
-            }
-        };
-        Description { name, kind, labels, help }
+        }
     }
 }
+
+/// Name, kind, labels, help.
+type Parts = (&'static str, Kind, &'static [&'static str], &'static str);
