@@ -8,6 +8,7 @@
     reason = "these are tests"
 )]
 
+mod deployed;
 mod dynamodb_local;
 mod engine;
 mod faults;
