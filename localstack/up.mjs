@@ -13,7 +13,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-import { binary } from "../tests/clients/processes.mjs";
+import { binary, natsUrl } from "../tests/clients/processes.mjs";
 import { startCluster } from "../tests/clients/setups.mjs";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -73,7 +73,7 @@ function banner(cluster, took) {
     list("chat", cluster.gateways.map((url) => `${url}/`)),
     list("services", cluster.gatewayPrograms.map(({ internal }) => internal)),
     list("workers", cluster.workerPrograms.map(({ url }) => url)),
-    list("NATS", [cluster.nats.url]),
+    list("NATS", ["gateway", "worker"].map((role) => natsUrl(cluster.nats.port, role))),
     list("DynamoDB", [cluster.dynamodb.url]),
     list("logs", [`${cluster.dir} (gone when it stops)`]),
     "\nTokens, good for 24 h, to paste into the chat page:\n",

@@ -139,7 +139,15 @@ export class Program {
 /** Starts a program that nobody else keeps a list of. */
 const launchAlone = (...program) => new Program(...program);
 
-/** A real broker with JetStream. `port` is given when a test starts it after its clients. */
+/** The URL of a nats-server on `port` for a `gateway` or a `worker`. */
+export function natsUrl(port, role) {
+  return `nats://${role}:${role}-password@127.0.0.1:${port}`;
+}
+
+/**
+ * A real broker with JetStream, on which gateways and workers have the rights that infra/nats/accounts.conf gives them.
+ * `port` is given when a test starts it after its clients.
+ */
 export async function startNats(dir, { name = "nats-server", port, launch = launchAlone } = {}) {
   const server = tool("nats-server", "SIMURGH_TEST_NATS_SERVER");
   port ??= await freePort();
@@ -150,12 +158,13 @@ export async function startNats(dir, { name = "nats-server", port, launch = laun
     `http: "127.0.0.1:${monitor}"`,
     `ping_interval: "10s"`,
     `jetstream { store_dir: "${path.join(dir, name)}" }`,
-    "",
+    readFileSync(path.join(ROOT, "infra/nats/accounts.conf"), "utf8"),
   ].join("\n"));
-  const program = launch(name, server, ["-c", config], { dir });
+  const env = { SIMURGH_NATS_GATEWAY_PASSWORD: "gateway-password", SIMURGH_NATS_WORKER_PASSWORD: "worker-password" };
+  const program = launch(name, server, ["-c", config], { dir, env });
   const serves = () => answers200(`http://127.0.0.1:${monitor}/healthz?js-server-only=true`);
   await program.ready(serves);
-  return Object.assign(program, { url: `nats://127.0.0.1:${port}`, port, serves });
+  return Object.assign(program, { port, serves });
 }
 
 /** AWS's own emulator, in memory. */

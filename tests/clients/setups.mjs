@@ -4,7 +4,7 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
-import { Program, ROOT, answers200, binary, freePort, startDynamoDb, startNats } from "./processes.mjs";
+import { Program, ROOT, answers200, binary, freePort, natsUrl, startDynamoDb, startNats } from "./processes.mjs";
 import { together } from "./wait.mjs";
 
 /** A folder for a set-up's files and logs. */
@@ -149,7 +149,6 @@ export class Cluster {
 
   settings() {
     return {
-      SIMURGH_NATS_URL: this.nats.url,
       SIMURGH_LOG_FORMAT: "text",
       ...this.env,
     };
@@ -159,6 +158,7 @@ export class Cluster {
     const [port, internal] = [await freePort(), await freePort()];
     const program = this.launch(`gateway-${(this.count += 1)}`, binary("simurgh-gateway"), [], {
       env: {
+        SIMURGH_NATS_URL: natsUrl(this.nats.port, "gateway"),
         ...this.settings(),
         SIMURGH_LISTEN: `127.0.0.1:${port}`,
         SIMURGH_INTERNAL_LISTEN: `127.0.0.1:${internal}`,
@@ -180,6 +180,7 @@ export class Cluster {
     const port = await freePort();
     const program = this.launch(`worker-${(this.count += 1)}`, binary("simurgh-worker"), [], {
       env: {
+        SIMURGH_NATS_URL: natsUrl(this.nats.port, "worker"),
         ...this.settings(),
         SIMURGH_WORKER_LISTEN: `127.0.0.1:${port}`,
         SIMURGH_DYNAMODB_ENDPOINT: this.dynamodb.url,

@@ -155,6 +155,10 @@ fn options(config: &NatsConfig, status: &Arc<Status>, env: Env) -> Result<Connec
     if let Some(credentials) = config.credentials()? {
         options = options.credentials(&credentials).map_err(ConnectError::Credentials)?;
     }
+    // async-nats takes no notice of those in its URLs.
+    if let (None, Some((user, password))) = (&config.creds, config.user()?) {
+        options = options.user_and_password(user, password);
+    }
     if let Some(ca) = &config.ca {
         // async-nats reads it at each connection only, and would try for ever.
         config.authorities()?;

@@ -2,6 +2,7 @@
 // store, and before the store stands a proxy that speaks DynamoDB's errors.
 
 import { NatsWire } from "../network/nats.mjs";
+import { natsUrl } from "../processes.mjs";
 import { StoreProxy } from "../network/store.mjs";
 import { Wire } from "../network/tcp.mjs";
 import { Cluster, startCluster } from "../setups.mjs";
@@ -23,7 +24,7 @@ class WiredCluster extends Cluster {
 
   async startGateway({ env, ...options } = {}) {
     const nats = await NatsWire.to(this.nats.port);
-    const program = await super.startGateway({ ...options, env: { SIMURGH_NATS_URL: nats.url, ...env } });
+    const program = await super.startGateway({ ...options, env: { SIMURGH_NATS_URL: natsUrl(nats.port, "gateway"), ...env } });
     return Object.assign(program, { nats });
   }
 
@@ -32,7 +33,11 @@ class WiredCluster extends Cluster {
     const store = await Wire.to(this.store.port);
     const program = await super.startWorker({
       ...options,
-      env: { SIMURGH_NATS_URL: nats.url, SIMURGH_DYNAMODB_ENDPOINT: `http://127.0.0.1:${store.port}`, ...env },
+      env: {
+        SIMURGH_NATS_URL: natsUrl(nats.port, "worker"),
+        SIMURGH_DYNAMODB_ENDPOINT: `http://127.0.0.1:${store.port}`,
+        ...env,
+      },
     });
     return Object.assign(program, { nats, store });
   }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { Raw } from "../client.mjs";
-import { Program, answers200, binary, freePort, startNats } from "../processes.mjs";
+import { Program, answers200, binary, freePort, natsUrl, startNats } from "../processes.mjs";
 import { Scene, http, token } from "../support.mjs";
 import { startCluster } from "../setups.mjs";
 import { until } from "../wait.mjs";
@@ -90,9 +90,9 @@ test("a worker that is told to stop finishes what it has, and nobody notices", {
 
 test("programs that start before the broker say so, wait for it, and are ready when it is there", { timeout: 90_000 }, async (t) => {
   const port = await freePort();
-  const env = { SIMURGH_NATS_URL: `nats://127.0.0.1:${port}` };
-  const gateway = await cluster.startGateway({ env, wait: false });
-  const worker = await cluster.startWorker({ env, wait: false });
+  const env = (role) => ({ SIMURGH_NATS_URL: natsUrl(port, role) });
+  const gateway = await cluster.startGateway({ env: env("gateway"), wait: false });
+  const worker = await cluster.startWorker({ env: env("worker"), wait: false });
   for (const program of [gateway, worker]) {
     await program.ready(() => answers200(`${program.url}/healthz`));
     const { status, body } = await http(program.url, "GET", "/readyz");

@@ -36,10 +36,6 @@ export class NatsWire extends Wire {
     return Wire.to(port, NatsWire);
   }
 
-  get url() {
-    return `nats://127.0.0.1:${this.port}`;
-  }
-
   filter(direction) {
     return withoutLost((subject) => {
       if (!this.#loses(subject, direction)) return false;

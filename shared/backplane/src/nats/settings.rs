@@ -10,6 +10,8 @@ use async_nats::{
     },
 };
 
+use percent_encoding::percent_decode_str;
+
 use super::{ConnectError, NatsConfig};
 
 impl NatsConfig {
@@ -27,6 +29,17 @@ impl NatsConfig {
 
     pub(super) fn servers(&self) -> Result<Vec<ServerAddr>, ConnectError> {
         self.url.split(',').map(|url| server(url.trim()).map_err(ConnectError::Url)).collect()
+    }
+
+    /// The user and password of the first URL that names them.
+    pub(super) fn user(&self) -> Result<Option<(String, String)>, ConnectError> {
+        let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let servers = self.servers()?;
+        let user = servers.iter().find_map(|server| {
+            let user = server.username().filter(|user| !user.is_empty())?;
+            Some((plain(user), plain(server.password().unwrap_or_default())))
+        });
+        Ok(user)
     }
 
     pub(super) fn credentials(&self) -> Result<Option<String>, ConnectError> {

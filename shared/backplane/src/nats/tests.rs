@@ -9,6 +9,7 @@ use crate::{Bucket, BusError, Notice, SharedBus, contract::World, subject};
 
 mod access;
 mod cluster;
+mod rights;
 mod server;
 
 /// A server, and a connection for everybody who asks.

@@ -109,7 +109,7 @@ async fn works(bus: &SharedBus) {
 }
 
 /// Three seconds hold several attempts.
-async fn refuses(config: NatsConfig) {
+pub(super) async fn refuses(config: NatsConfig) {
     let bus = connect(config).await;
     let mut connected = bus.connected();
     assert!(timeout(Duration::from_secs(3), connected.wait_for(|stands| *stands)).await.is_err());

@@ -127,6 +127,11 @@ fn run(directory: &Path, port: &str, arguments: &[String]) -> Process {
     let mut command = Command::new(&program);
     command.args(["-a", "127.0.0.1", "-p", port, "-js", "-sd"]).arg(store(directory));
     command.args(arguments);
+    // What infra/nats/accounts.conf asks its environment for.
+    for role in ["gateway", "worker"] {
+        let variable = format!("SIMURGH_NATS_{}_PASSWORD", role.to_uppercase());
+        command.env(variable, format!("{role}-password"));
+    }
     command.stdout(Stdio::null()).stderr(fs::File::create(log(directory)).unwrap());
     Process(command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display())))
 }
