@@ -7,7 +7,10 @@ use clap::{
     builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser},
 };
 use simurgh_protocol::{envelope::CreatePolicy, limits};
-use simurgh_service::config::{BadSetting, LogArgs, NatsArgs, Rate, Secret, duration, switch};
+use simurgh_service::{
+    config::{BadSetting, LogArgs, NatsArgs, Rate, Secret, duration, switch},
+    tls::TlsArgs,
+};
 
 use crate::auth::Keys;
 
@@ -292,6 +295,10 @@ pub struct Config {
     )]
     pub internal_listen: SocketAddr,
 
+    /// Whether clients come by TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+
     /// The gateway's settings.
     #[command(flatten)]
     pub settings: Settings,
@@ -308,6 +315,7 @@ pub struct Config {
 impl simurgh_service::config::Settings for Config {
     fn validate(&self) -> Result<(), BadSetting> {
         self.settings.validate()?;
+        self.tls.load()?;
         self.nats.validate()
     }
 }

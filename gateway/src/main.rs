@@ -10,7 +10,9 @@ use simurgh_env::Env;
 use simurgh_gateway::{Gateway, Parts, config::Config, metrics::Metrics, serve::Capacity};
 use simurgh_service::{
     BadSetting, EXIT_BAD_SETTING, TcpConnections, bind::bind, config, exit_code, shutdown, telemetry,
+    tls::MaybeTlsConnections,
 };
+use tokio_util::task::TaskTracker;
 
 fn main() -> ExitCode {
     let config: Config = config::parse();
@@ -27,11 +29,16 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn start(config: Config) -> anyhow::Result<()> {
-    let Config { listen, internal_listen, settings, nats, log: _ } = config;
+    let Config { listen, internal_listen, tls, settings, nats, log: _ } = config;
+    let keys = tls.load()?;
     let public = TcpConnections::new(bind(listen, "SIMURGH_LISTEN")?);
+    let public = MaybeTlsConnections::new(public, keys.clone());
     let internal = TcpConnections::new(bind(internal_listen, "SIMURGH_INTERNAL_LISTEN")?);
     let shutdown = shutdown::on_signals()?;
-    let env = Env::system();
+    let (env, tasks) = (Env::system(), TaskTracker::new());
+    if let Some(keys) = keys {
+        tasks.spawn(keys.follow(shutdown::hangups()?, shutdown.clone()));
+    }
     tracing::info!(%listen, %internal_listen, nats = nats.servers(), "starting");
     let bus = NatsBus::connect(
         NatsConfig {
@@ -55,6 +62,8 @@ async fn start(config: Config) -> anyhow::Result<()> {
         metrics: Arc::new(Metrics::new()?),
     })?;
     gateway.run(public, internal, shutdown).await;
+    tasks.close();
+    tasks.wait().await;
     Ok(())
 }
 

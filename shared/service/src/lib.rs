@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod readiness;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 
 use std::{
     io::{self, Write},

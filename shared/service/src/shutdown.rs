@@ -6,7 +6,7 @@
 use std::{io, time::Duration};
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -36,6 +36,14 @@ pub fn on_signals() -> io::Result<CancellationToken> {
         std::process::exit(EXIT_INTERRUPTED);
     });
     Ok(token)
+}
+
+/// What arrives at each SIGHUP, which then does not end the process any more.
+///
+/// # Errors
+/// Where the operating system gives no signals.
+pub fn hangups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }
 
 /// Waits until every task of `tasks` has ended, `within` at most; whether they have.
