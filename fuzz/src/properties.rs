@@ -1,10 +1,13 @@
 //! What must hold for any bytes that a client may send. Used by the fuzz targets, and by the test that replays their
 //! corpus.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use simurgh_protocol::{
     Frame, Vsn,
     frame::binary::{ClientPush, ServerFrame},
+    limits::TOKEN_BYTES,
     longpoll::{PostBody, SessionToken},
+    subprotocol::{Subprotocols, TOKEN_PREFIX},
 };
 
 /// A text of the older serializer: what is read reads back as it was written.
@@ -64,5 +67,16 @@ pub fn session_token(bytes: &[u8]) {
     if let Some(token) = SessionToken::parse(text) {
         assert!(SessionToken::is_meant(text));
         assert_eq!(SessionToken::parse(&token.reveal()), Some(token));
+    }
+}
+
+/// The values of `Sec-WebSocket-Protocol`, one a line: a token that is read is no longer than it may be, and reads the same
+/// from the one encoding that phoenix.js writes.
+pub fn subprotocols(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Some(token) = Subprotocols::read(text.lines()).token {
+        assert!(token.len() <= TOKEN_BYTES + 3);
+        let value = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(&token));
+        assert_eq!(Subprotocols::read(std::iter::once(value.as_str())).token, Some(token));
     }
 }

@@ -8,7 +8,7 @@ use std::{fs, sync::Arc, time::Duration};
 use jsonwebtoken::errors::ErrorKind;
 use serde_json::{Map, Value};
 use simurgh_env::Env;
-use simurgh_protocol::{Reason, Refusal, Timestamp, UserId, envelope::Presented};
+use simurgh_protocol::{Reason, Refusal, Timestamp, UserId, envelope::Presented, limits};
 use simurgh_service::config::BadSetting;
 
 use crate::config::{Settings, Tokens};
@@ -28,7 +28,7 @@ pub use remote::Remote;
 pub const LEEWAY: Duration = Duration::from_secs(10);
 
 /// Bytes of a token. Longer ones are refused before any work is done on them. A request's head has to hold it, too.
-pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+pub const MAX_TOKEN_BYTES: usize = limits::TOKEN_BYTES;
 
 /// What a verified token says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -192,4 +192,6 @@ fn ready(shared: &Shared) -> Result<(), Refused> {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

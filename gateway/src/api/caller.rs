@@ -13,6 +13,7 @@ use simurgh_protocol::{
     Raw, Reason, Refusal,
     envelope::{Call, Presented, Principal, Success},
     event::RateClass,
+    limits::PAYLOAD_LEVELS,
 };
 use tokio::time::timeout;
 
@@ -82,7 +83,15 @@ impl Caller {
         Raw::from_string(text)
             .ok()
             .filter(Raw::is_object)
-            .ok_or_else(|| Refusal::invalid("body", "must be a JSON object").into())
+            .ok_or_else(|| Refusal::invalid("body", "must be a JSON object"))
+            .and_then(|body| match body.is_within(PAYLOAD_LEVELS) {
+                true => Ok(body),
+                false => {
+                    let problem = format!("must nest at most {PAYLOAD_LEVELS} levels deep");
+                    Err(Refusal::invalid("body", problem))
+                }
+            })
+            .map_err(Error::from)
     }
 
     /// Has a worker do it, and answers as it says.

@@ -1,25 +1,7 @@
 //! The ways a token reaches a socket and a call (contract section 2).
 
-use base64::{
-    Engine as _,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use http::{HeaderMap, header};
-
-use super::MAX_TOKEN_BYTES;
-
-/// The subprotocol that phoenix.js offers along with its token, and that the 101 then answers.
-const PHOENIX: &str = "phoenix";
-
-/// Before the base64 of a token, as a subprotocol (phoenix.js' `authToken`).
-const TOKEN_PREFIX: &str = "base64url.bearer.phx.";
-
-/// Takes base64 with or without padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+use simurgh_protocol::subprotocol::Subprotocols;
 
 /// What an upgrade request offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,22 +25,14 @@ pub fn offered(headers: &HeaderMap, query: &str) -> Offered {
             _ => {}
         }
     }
-    let mut by_subprotocol = None;
-    let subprotocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    for subprotocol in subprotocols.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','))
-    {
-        let subprotocol = subprotocol.trim();
-        if subprotocol == PHOENIX {
-            offered.phoenix = true;
-        } else if let Some(text) = subprotocol.strip_prefix(TOKEN_PREFIX) {
-            by_subprotocol = by_subprotocol.or_else(|| decoded(text));
-        }
-    }
+    let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let subprotocols = Subprotocols::read(values.filter_map(|value| value.to_str().ok()));
+    offered.phoenix = subprotocols.phoenix;
     offered.token = offered
         .token
         .filter(|token| !token.is_empty())
         .or_else(|| bearer(headers).map(str::to_owned))
-        .or(by_subprotocol);
+        .or(subprotocols.token);
     offered
 }
 
@@ -71,19 +45,13 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// Base64 of either alphabet, padded or not.
-fn decoded(text: &str) -> Option<String> {
-    // Four characters for three bytes: what is longer would be refused after decoding.
-    if text.len() > MAX_TOKEN_BYTES / 3 * 4 + 4 {
-        return None;
-    }
-    let standard = text.replace('-', "+").replace('_', "/");
-    String::from_utf8(BASE64.decode(standard).ok()?).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+    use base64::{
+        Engine as _,
+        engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
+    };
+    use simurgh_protocol::{limits::TOKEN_BYTES, subprotocol::TOKEN_PREFIX};
 
     use super::*;
 
@@ -139,7 +107,7 @@ mod tests {
         for value in ["Basic abc", "Bearer", "Bearer ", "abc"] {
             assert_eq!(bearer(&headers(&[(header::AUTHORIZATION, value)])), None, "{value}");
         }
-        let huge = "A".repeat(MAX_TOKEN_BYTES * 2);
+        let huge = "A".repeat(TOKEN_BYTES * 2);
         for encoding in ["%%%", "/w", &huge] {
             let value = format!("{TOKEN_PREFIX}{encoding}");
             assert_eq!(

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use simurgh_protocol::{
     Frame, Push, Raw, Reason, Ref, Refusal, Timestamp, Topic,
     event::{RateClass, phx},
-    frame, topic,
+    frame,
+    limits::PAYLOAD_LEVELS,
+    topic,
 };
 
 use super::{Channel, Effect, Gate, PATIENCE, Session, State, Waiting};
@@ -115,8 +117,8 @@ impl Session {
         replaces: bool,
         gate: &mut dyn Gate,
     ) -> Option<Refusal> {
-        if !frame.payload.is_object() {
-            return Some(Refusal::invalid("payload", "must be an object"));
+        if let Err(refusal) = well_formed(&frame.payload) {
+            return Some(refusal);
         }
         if matches!(topic, Topic::User(user) if *user != self.user) {
             return Some(Refusal::new(Reason::Unauthorized, "this is another user's topic"));
@@ -264,8 +266,16 @@ fn accept(
     }
     let push = event.and_then(|event| Push::parse(topic, event));
     let push = push.ok_or_else(|| Refusal::new(Reason::UnknownEvent, "this channel knows no such event"))?;
-    if !frame.payload.is_object() {
+    well_formed(&frame.payload)?;
+    Ok(push)
+}
+
+fn well_formed(payload: &Raw) -> Result<(), Refusal> {
+    if !payload.is_object() {
         return Err(Refusal::invalid("payload", "must be an object"));
     }
-    Ok(push)
+    if !payload.is_within(PAYLOAD_LEVELS) {
+        return Err(Refusal::invalid("payload", format!("must nest at most {PAYLOAD_LEVELS} levels deep")));
+    }
+    Ok(())
 }

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod longpoll;
 pub mod reason;
 pub mod record;
+pub mod subprotocol;
 pub mod time;
 pub mod topic;
 

@@ -1,5 +1,9 @@
 //! Default limits (contract section 5). Each has a setting of the same meaning.
 
+/// Bytes of a token that proves who a client is.
+pub const TOKEN_BYTES: usize = 16 * 1024;
+/// How deep arrays and objects of a client's payload may be in each other: as deep as JSON readers commonly go.
+pub const PAYLOAD_LEVELS: usize = 128;
 /// Bytes of a message's content.
 pub const CONTENT_BYTES: usize = 32 * 1024;
 /// Bytes of a message's or a conversation's metadata, as compact JSON.

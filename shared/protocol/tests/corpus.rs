@@ -47,6 +47,11 @@ fn bodies_of_posts() {
 }
 
 #[test]
+fn subprotocols_with_tokens() {
+    replay("subprotocols", properties::subprotocols);
+}
+
+#[test]
 fn tokens_of_sessions() {
     replay("session_token", properties::session_token);
 }

@@ -125,6 +125,38 @@ fn what_is_not_a_message_is_refused() {
 }
 
 #[test]
+fn nesting_is_measured_without_recursion() {
+    let raw = |text: &str| Raw::from_string(text.to_owned()).unwrap();
+    for (text, levels) in [
+        ("1", 0),
+        (r#""[[{{""#, 0),
+        (r#""\\""#, 0),
+        (r#""\"[[""#, 0),
+        ("{}", 1),
+        (r#"{"a":[],"b":[{}],"c":"]"}"#, 3),
+        (r#"[[],[],[[]]]"#, 3),
+    ] {
+        assert!(raw(text).is_within(levels), "{text}");
+        assert!(levels == 0 || !raw(text).is_within(levels - 1), "{text}");
+    }
+    let deep = format!("{}{}", "[".repeat(60_000), "]".repeat(60_000));
+    assert!(!raw(&deep).is_within(64) && raw(&deep).is_within(60_000));
+    // Whatever is nested where in a frame, reading it does not use up the stack.
+    for frame in [
+        format!(r#"["1","1","topic","event",{deep}]"#),
+        format!(r#"["1",{deep},"topic","event",{{}}]"#),
+        format!(r#"["1","1",{deep},"event",{{}}]"#),
+        format!(r#"["1","1","topic",{deep},{{}}]"#),
+        format!(r#"["1","1","topic","event",{{}},{deep}]"#),
+        deep.clone(),
+        "[".repeat(120_000),
+    ] {
+        let _ = Frame::decode(Vsn::V2, &frame);
+        let _ = Frame::decode(Vsn::V1, &frame);
+    }
+}
+
+#[test]
 fn versions_are_matched_as_phoenix_matches_them() {
     assert_eq!(Vsn::negotiate(None), Some(Vsn::V1));
     assert_eq!(Vsn::negotiate(Some("1.0.3")), Some(Vsn::V1));

@@ -48,6 +48,27 @@ impl Raw {
         self.get().starts_with('{')
     }
 
+    /// Whether its arrays and objects are at most `levels` deep in each other. Looks at each byte once, without
+    /// recursion.
+    #[must_use]
+    pub fn is_within(&self, levels: usize) -> bool {
+        let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+        for byte in self.get().bytes() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = in_text,
+                b'"' => in_text = !in_text,
+                b'[' | b'{' if !in_text => depth += 1,
+                b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > levels {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Reads it as a value of some type.
     ///
     /// # Errors
