@@ -49,32 +49,32 @@ pub struct TlsArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file of certificates cannot be read.
-    #[error("SIMURGH_TLS_CERT: cannot be read: {0}")]
+    #[error("cannot be read: {0}")]
     Certificate(#[source] io::Error),
     /// There is none in it.
-    #[error("SIMURGH_TLS_CERT: holds no certificate in PEM")]
+    #[error("holds no certificate in PEM")]
     NoCertificate,
     /// The key's file cannot be read.
-    #[error("SIMURGH_TLS_KEY: cannot be read: {0}")]
+    #[error("cannot be read: {0}")]
     Key(#[source] io::Error),
     /// There is none in it.
-    #[error("SIMURGH_TLS_KEY: holds no private key in PEM")]
+    #[error("holds no private key in PEM")]
     NoKey,
     /// The two do not go together, or rustls knows no such key.
-    #[error("SIMURGH_TLS_KEY: is not the key of the certificate in SIMURGH_TLS_CERT: {0}")]
+    #[error("is not the key of the certificate in SIMURGH_TLS_CERT: {0}")]
     Mismatch(#[source] rustls::Error),
     /// No version of TLS.
-    #[error("SIMURGH_TLS_CERT: {0}")]
+    #[error("{0}")]
     Versions(#[source] rustls::Error),
 }
 
 impl From<TlsError> for BadSetting {
     fn from(error: TlsError) -> Self {
-        let text = error.to_string();
-        let setting =
-            if text.starts_with("SIMURGH_TLS_KEY") { "SIMURGH_TLS_KEY" } else { "SIMURGH_TLS_CERT" };
-        let problem = text.split_once(": ").map_or(text.as_str(), |(_, problem)| problem);
-        Self::new(setting, problem)
+        let setting = match error {
+            TlsError::Certificate(_) | TlsError::NoCertificate | TlsError::Versions(_) => "SIMURGH_TLS_CERT",
+            TlsError::Key(_) | TlsError::NoKey | TlsError::Mismatch(_) => "SIMURGH_TLS_KEY",
+        };
+        Self::new(setting, error.to_string())
     }
 }
 
@@ -151,7 +151,7 @@ impl TlsKeys {
             match self.reload() {
                 Ok(()) => tracing::info!("SIGHUP: new connections get the certificate that is there now"),
                 Err(error) => tracing::error!(
-                    %error,
+                    error = %BadSetting::from(error),
                     "SIGHUP: the certificate and key from before still hold: put a pair that goes together there and send it again"
                 ),
             }
