@@ -11,7 +11,7 @@ use simurgh_protocol::{
     ConversationId, Push, Raw, UserId,
     envelope::{Answer, Call, Command, CreatePolicy, Principal},
 };
-use simurgh_worker::{Limits, Worker, store::memory::MemoryStore};
+use simurgh_worker::{Limits, Worker, metrics::Metrics, store::memory::MemoryStore};
 use tokio::runtime::{Builder, Runtime};
 
 #[global_allocator]
@@ -35,7 +35,15 @@ fn rigged(runtime: &Runtime, members: usize) -> (Worker, ConversationId) {
         let env = Env::system();
         let bus = Arc::new(MemoryBus::new(env.clone()));
         bus.ensure_buckets().await.unwrap();
-        Worker::new(bus, Arc::new(MemoryStore::new()), env, Subjects::new("bench"), Limits::default())
+        let metrics = Arc::new(Metrics::new().unwrap());
+        Worker::new(
+            bus,
+            Arc::new(MemoryStore::new()),
+            env,
+            Subjects::new("bench"),
+            Limits::default(),
+            metrics,
+        )
     });
     let names: Vec<_> = (0..members).map(|index| format!("u{index}")).collect();
     let body = Raw::of(&serde_json::json!({"id": "room", "type": "group", "member_ids": names}));

@@ -18,7 +18,8 @@ const OF_MOTO: &str =
 async fn the_table_of_the_template_keeps_the_contract_of_a_store_but_for_the_largest_items() {
     let endpoint = std::env::var("SIMURGH_TEST_DEPLOYED").expect("SIMURGH_TEST_DEPLOYED is an address");
     let config = DynamoConfig { table: "simurgh".to_owned(), endpoint: Some(endpoint), create_table: false };
-    let store = DynamoStore::connect_within(config, Env::system(), Duration::from_secs(30)).await;
+    let store =
+        DynamoStore::connect_within(config, Env::system(), crate::metrics(), Duration::from_secs(30)).await;
     store.ready().await.unwrap();
     let ended = tokio::spawn(contract::run(Arc::new(store))).await.unwrap_err();
     let said = ended.into_panic().downcast::<String>().unwrap();
