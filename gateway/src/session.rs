@@ -331,4 +331,6 @@ mod any_order;
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
+mod nested;
+#[cfg(test)]
 mod tests;
