@@ -8,6 +8,8 @@ import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
+import WebSocket from "ws";
+
 import { wiredFor } from "../chaos/cluster.mjs";
 import { http, token } from "../support.mjs";
 import { holds, until } from "../wait.mjs";
@@ -65,6 +67,46 @@ class Other {
   }
 }
 
+/** Ends a gateway at once, or as one that is told to stop. */
+async function end(gateway, how) {
+  if (how === "kill") return gateway.kill();
+  gateway.signal("SIGTERM");
+  assert.deepEqual(await gateway.ended(30_000), { code: 0, signal: null });
+}
+
+test("phoenix.js 1.7 comes back from a killed gateway and from one that drains, and misses nothing", { timeout: 120_000 }, async (t) => {
+  const scene = file.scene(t);
+  const [alice, bob] = [scene.user("alice"), scene.user("bob")];
+  const [goes, stays] = file.cluster.gatewayPrograms;
+  const id = await scene.group([alice, bob]);
+  const b = await (await scene.client(bob, { gateway: stays.url })).join(`conversation:${id}`);
+  const { Socket } = await import("phoenix-1.7");
+  const socket = new Socket(`${goes.url.replace("http", "ws")}/socket`, {
+    transport: WebSocket, params: () => ({ token: token(alice) }), reconnectAfterMs: () => 100, rejoinAfterMs: () => 200,
+  });
+  t.after(() => socket.disconnect());
+  const codes = [];
+  socket.onClose(({ code }) => codes.push(code));
+  const seen = [];
+  const channel = socket.channel(`conversation:${id}`, () => ({ last_seq: seen.length }));
+  channel.on("new_message", ({ content }) => seen.push(content));
+  channel.join().receive("ok", ({ messages }) => seen.push(...messages.map(({ content }) => content)));
+  socket.connect();
+  const sent = [];
+  const says = async (content) => sent.push((await b.send(content)) && content);
+  await until(() => channel.isJoined(), { what: "alice to have joined" });
+  for (const how of ["kill", "drain"]) {
+    await says(`before the ${how}`);
+    await end(goes, how);
+    await says(`during the ${how}`);
+    await file.cluster.restart(goes);
+    await says(`after the ${how}`);
+    await until(() => seen.length === sent.length, { timeout: 30_000, what: () => `all of ${sent}; seen: ${seen}` });
+    assert.deepEqual(seen, sent);
+  }
+  assert.ok(codes.includes(1006) && codes.includes(1012), `${codes}`);
+});
+
 for (const { name, command, pushes, comesBack, takesParams } of CLIENTS) {
   test(name, { timeout: 120_000 }, async (t) => {
     const scene = file.scene(t);
@@ -100,25 +142,30 @@ for (const { name, command, pushes, comesBack, takesParams } of CLIENTS) {
       await other.has(text.content);
     }
 
-    const last_seq = other.seen.at(-1).seq;
-    await goes.kill();
-    await b.send("missed");
-    await file.cluster.restart(goes);
-    if (comesBack) {
-      await until(async () => {
-        await b.send("are you back?");
-        return other.seen.some(({ content }) => content === "are you back?");
-      }, { timeout: 30_000, what: "it to come back by itself" });
-    } else {
-      await connect();
-      const joined = await other.well("join", { topic, params: { last_seq } });
-      if (takesParams) assert.deepEqual(joined.messages.map(({ content }) => content), ["missed"]);
+    for (const how of ["kill", "drain"]) {
+      const last_seq = other.seen.at(-1).seq;
+      await end(goes, how);
+      await b.send(`missed at the ${how}`);
+      await file.cluster.restart(goes);
+      if (comesBack) {
+        await until(async () => {
+          await b.send(`back from the ${how}?`);
+          // Within bob's own rate.
+          await new Promise((resolve) => setTimeout(resolve, 250));
+          return other.seen.some(({ content }) => content === `back from the ${how}?`);
+        }, { timeout: 40_000, what: "it to come back by itself" });
+      } else {
+        await connect();
+        await other.well("join", { topic: `user:${alice}` });
+        const joined = await other.well("join", { topic, params: { last_seq } });
+        if (takesParams) assert.deepEqual(joined.messages.map(({ content }) => content), [`missed at the ${how}`]);
+      }
+      await b.send(`after the ${how}`);
+      await other.has(`after the ${how}`);
+      // What a client cannot ask for at its join, it reads.
+      const history = await http(stays.url, "GET", `/api/v1/conversations/${id}/messages?after_seq=${last_seq}`, { token: token(alice) });
+      assert.equal(history.body.messages[0].content, `missed at the ${how}`);
     }
-    await b.send("after");
-    await other.has("after");
-    // What a client cannot ask for at its join, it reads.
-    const history = await http(stays.url, "GET", `/api/v1/conversations/${id}/messages?after_seq=${last_seq}`, { token: token(alice) });
-    assert.equal(history.body.messages[0].content, "missed");
     const seqs = other.seen.map(({ seq }) => seq);
     assert.deepEqual(seqs, [...new Set(seqs)].sort((x, y) => x - y), "in order, and nothing twice");
 
