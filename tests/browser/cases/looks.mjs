@@ -91,7 +91,7 @@ for (const scheme of SCHEMES) {
       await first.say("Did you see the hoopoe this morning?");
       await first.say("It sat on the wall for ten minutes and looked at us as if we were late.\nThen it went east.");
       // Nothing moves any more by then.
-      await b.line("It sat on the wall").waitFor();
+      await b.page.locator(".line", { hasText: "It sat on the wall" }).waitFor();
       await b.react("Did you see the hoopoe this morning?", "❤️");
       await b.say("I did! 🐦");
       await b.say("We should follow it. What is the worst that could happen?");
