@@ -1,11 +1,15 @@
 // Clients that behave badly, in a process of their own so that they cost the measured ones nothing but the server's
 // time: `node bad_peers.mjs GATEWAY CONVERSATION USER…` until it is ended. Prints what it did, as JSON, when told SIGTERM.
 
+import { setPriority } from "node:os";
 import { connect } from "node:net";
 
 import WebSocket from "ws";
 
 import { token } from "../support.mjs";
+
+// They stand for other machines: what they do costs the gateway something, and this machine's time as little as may be.
+setPriority(15);
 
 const [gateway, conversation, ...users] = process.argv.slice(2);
 const { hostname, port } = new URL(gateway);
