@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use simurgh_backplane::Notice;
 use simurgh_protocol::{
     Refusal, Timestamp,
@@ -40,6 +41,8 @@ pub async fn run(shared: Arc<Shared>, part: PartHandle) {
         };
         part.works();
         let mut ask_at = shared.env.instant() + shared.env.jitter(ASK);
+        // Beside listening: what is told is not to wait for a worker that does not answer.
+        let mut asking = FuturesUnordered::new();
         loop {
             tokio::select! {
                 biased;
@@ -55,12 +58,15 @@ pub async fn run(shared: Arc<Shared>, part: PartHandle) {
                     Some(delivery) => sockets::receive(&shared, delivery).await,
                     None => break,
                 },
-                () = sleep_until(ask_at) => {
-                    let asked_at = shared.env.now();
-                    if catch_up(&shared, known_until).await {
+                Some((asked_at, all)) = asking.next() => {
+                    if all {
                         known_until = asked_at;
                     }
+                }
+                () = sleep_until(ask_at), if asking.is_empty() => {
                     ask_at = shared.env.instant() + ASK / 2 + shared.env.jitter(ASK);
+                    let (this, since, asked_at) = (&shared, known_until, shared.env.now());
+                    asking.push(async move { (asked_at, catch_up(this, since).await) });
                 }
             }
         }
