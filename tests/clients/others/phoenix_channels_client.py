@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 
 from phoenix_channels_python_client import PHXChannelsClient, PhoenixChannelsProtocolVersion, ReconnectPolicy
 
-# A gateway that is killed cuts at once; the client would wait for seconds.
-QUICK = ReconnectPolicy(base_delay_s=0.1, rapid_first_min_delay_s=0, rapid_second_min_delay_s=0)
+# By default it counts a refused connect as a rapid disconnect, and after three of them, which a gateway that starts again
+# easily sees, it waits for a minute.
+QUICK = ReconnectPolicy(base_delay_s=0.1, max_delay_s=1, rapid_disconnect_uptime_s=0)
 
 
 def say(line):
