@@ -77,8 +77,8 @@ fn fan_out(bencher: Bencher, members: u64) {
             let mailbox = Mailbox::new(SocketId(index), 256 * 1024);
             topic.join(Joined {
                 channel: ChannelId(1),
-                user: UserId::new(&format!("u{index}")).unwrap(),
-                vsn: Vsn::V2,
+                user: Some(UserId::new(&format!("u{index}")).unwrap()),
+                form: Vsn::V2.into(),
                 join_ref: Ref::text("1"),
                 mailbox: Arc::clone(&mailbox),
                 head: Head { conversation: id.clone(), last_seq: 0, change_seq: 0, members_version: 1 },

@@ -21,6 +21,7 @@ mod query;
 mod users;
 
 pub use error::Error;
+pub(crate) use query::CURSOR_BYTES;
 
 /// What the calls of one listener work with.
 #[derive(Clone)]

@@ -8,7 +8,11 @@ use std::{fs, sync::Arc, time::Duration};
 use jsonwebtoken::errors::ErrorKind;
 use serde_json::{Map, Value};
 use simurgh_env::Env;
-use simurgh_protocol::{Reason, Refusal, Timestamp, UserId, envelope::Presented, limits};
+use simurgh_protocol::{
+    Reason, Refusal, Timestamp, UserId,
+    envelope::{Presented, Principal},
+    limits,
+};
 use simurgh_service::config::BadSetting;
 
 use crate::config::{Settings, Tokens};
@@ -44,6 +48,22 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// For whom it speaks where services' tokens are taken (`services`), or are not.
+    ///
+    /// # Errors
+    /// `forbidden` where it is a service's and those are not taken, `unauthorized` where it names nobody.
+    pub fn principal(&self, services: bool) -> Result<Principal, Refusal> {
+        match &self.user {
+            _ if self.service && !services => {
+                let message = "a service's token is taken on the internal listener only";
+                Err(Refusal::new(Reason::Forbidden, message))
+            }
+            _ if self.service => Ok(Principal::Service),
+            Some(user) => Ok(Principal::User(user.clone())),
+            None => Err(Refusal::new(Reason::Unauthorized, "the token names no user")),
+        }
+    }
+
     /// What workers look at: whether the token was revoked. Nothing where it names no user.
     #[must_use]
     pub fn presented(&self) -> Option<Presented> {

@@ -12,7 +12,7 @@ use simurgh_service::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Shared, api, longpoll::serve::longpoll, page, upgrade::upgrade, workers};
+use crate::{Shared, api, grpc, longpoll::serve::longpoll, page, upgrade::upgrade, workers};
 
 /// Bytes of a request's head: a token of the longest kind in base64, and what is around it.
 const HEAD_BYTES: usize = 32 * 1024;
@@ -87,7 +87,8 @@ pub async fn internal(
     capacity: Capacity,
     shutdown: CancellationToken,
 ) {
-    http::serve(connections, internal_routes(shared), limits(capacity.internal), shutdown).await;
+    let limits = HttpLimits { http2: true, ..limits(capacity.internal) };
+    http::serve(connections, internal_routes(shared), limits, shutdown).await;
 }
 
 /// What clients can ask, and what the chat page, where there is one, may sign with.
@@ -109,6 +110,7 @@ pub fn public_routes(shared: Arc<Shared>, signing: Option<page::Signing>) -> Rou
 /// What services and operators can ask.
 fn internal_routes(shared: Arc<Shared>) -> Router {
     let routes = api::internal(Arc::clone(&shared)).merge(admin::router(shared.readiness.clone()));
+    let routes = routes.merge(grpc::routes(&shared));
     routes.merge(metrics::router(move || shared.metrics.text(&shared)))
 }
 
@@ -119,6 +121,7 @@ fn limits(connections: usize) -> HttpLimits {
         // A call that came in before the end is answered.
         grace: workers::BUDGET + Duration::from_secs(1),
         head_bytes: HEAD_BYTES,
+        http2: false,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use simurgh_backplane::{SharedBus, subject::Subjects};
 use simurgh_env::Env;
+use simurgh_protocol::{Refusal, envelope::Principal, event::RateClass};
 use simurgh_service::readiness::Readiness;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,7 +17,7 @@ use crate::{
     leases::Leases,
     longpoll::LongPolls,
     metrics::Metrics,
-    rates::Rates,
+    rates::{self, Rates},
     sockets::Sockets,
     topics::Topics,
     users::Users,
@@ -72,4 +73,16 @@ pub struct Shared {
     pub connections: TaskTracker,
     /// All other tasks.
     pub tasks: TaskTracker,
+}
+
+impl Shared {
+    /// Counts something that is asked against the user's rates; services have none.
+    ///
+    /// # Errors
+    /// `rate_limit_exceeded`, with when to try again.
+    pub fn count(&self, principal: &Principal, class: RateClass) -> Result<(), Refusal> {
+        let Principal::User(user) = principal else { return Ok(()) };
+        let now = self.env.instant();
+        self.rates.of(user, now).check(class, now).map_err(rates::exceeded)
+    }
 }

@@ -16,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Shared,
     auth::Claims,
+    form::text,
     mailbox::{ChannelId, Item, Mailbox},
     metrics::{Asked, Metrics, kind},
     rates::UserRates,
     session::{Effect, Gate, Session},
-    sockets::{Permit, text},
+    sockets::Permit,
     workers::BUDGET,
 };
 

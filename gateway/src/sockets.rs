@@ -10,16 +10,15 @@ use std::{
 use bytes::Bytes;
 use simurgh_backplane::Delivery;
 use simurgh_protocol::{
-    Raw, Timestamp, UserId, Vsn,
+    Raw, Timestamp, UserId,
     envelope::{self, GatewayEnvelope, Revocation},
-    frame,
 };
 use simurgh_service::readiness::PartHandle;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Shared,
+    form::{Encoded, Form},
     mailbox::{ChannelId, Mailbox, SocketId},
     metrics::Metrics,
     users::Message,
@@ -55,10 +54,12 @@ struct Connected {
     channels: Vec<UserChannel>,
 }
 
-/// A socket, or a long-poll session.
+/// A socket, a long-poll session, or a subscription.
 #[derive(Debug)]
 struct Open {
     id: SocketId,
+    /// Whether it is a subscription, which is no session of the user's.
+    subscription: bool,
     /// Of its token.
     issued_at: Option<Timestamp>,
     revoked: CancellationToken,
@@ -69,17 +70,28 @@ struct Open {
 pub struct UserChannel {
     /// Which join.
     pub channel: ChannelId,
-    /// The socket's serializer.
-    pub vsn: Vsn,
+    /// How its frames are written.
+    pub form: Form,
     /// Where its frames go.
     pub mailbox: Arc<Mailbox>,
 }
 
-/// Leave to have one socket more; given back when dropped.
+impl Connected {
+    fn sessions(&self) -> usize {
+        self.sockets.iter().filter(|open| !open.subscription).count()
+    }
+
+    fn is_nobody(&self) -> bool {
+        self.sockets.is_empty() && self.channels.is_empty()
+    }
+}
+
+/// Leave to have one socket or subscription more; given back when dropped.
 #[derive(Debug)]
 pub struct Permit {
     sockets: Arc<Sockets>,
-    user: UserId,
+    /// Whose token it came with; none where that names nobody.
+    user: Option<UserId>,
     /// The socket's name.
     pub id: SocketId,
     /// Cancelled once its token is revoked.
@@ -91,11 +103,12 @@ pub struct Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.sockets.mailboxes().remove(&self.id);
+        let Some(user) = &self.user else { return };
         let mut inner = self.sockets.lock();
-        if let Some(connected) = inner.users.get_mut(&self.user) {
+        if let Some(connected) = inner.users.get_mut(user) {
             connected.sockets.retain(|open| open.id != self.id);
-            if connected.sockets.is_empty() && connected.channels.is_empty() {
-                inner.users.remove(&self.user);
+            if connected.is_nobody() {
+                inner.users.remove(user);
             }
         }
     }
@@ -126,13 +139,27 @@ impl Sockets {
         inner.last += 1;
         let id = SocketId(inner.last);
         let connected = inner.users.entry(user.clone()).or_default();
-        if connected.sockets.len() >= self.max_per_user {
+        if connected.sessions() >= self.max_per_user {
             return None;
         }
         let revoked = CancellationToken::new();
-        connected.sockets.push(Open { id, issued_at, revoked: revoked.clone() });
-        let here = connected.sockets.len();
-        Some(Permit { sockets: Arc::clone(self), user: user.clone(), id, revoked, here })
+        connected.sockets.push(Open { id, subscription: false, issued_at, revoked: revoked.clone() });
+        let here = connected.sessions();
+        Some(Permit { sockets: Arc::clone(self), user: Some(user.clone()), id, revoked, here })
+    }
+
+    /// Leave for a subscription, with a token of then, and of this user where it names one.
+    #[must_use]
+    pub fn subscribed(self: &Arc<Self>, user: Option<&UserId>, issued_at: Option<Timestamp>) -> Permit {
+        let mut inner = self.lock();
+        inner.last += 1;
+        let (id, revoked) = (SocketId(inner.last), CancellationToken::new());
+        let connected = user.map(|user| inner.users.entry(user.clone()).or_default());
+        let here = connected.map_or(0, |connected| {
+            connected.sockets.push(Open { id, subscription: true, issued_at, revoked: revoked.clone() });
+            connected.sessions()
+        });
+        Permit { sockets: Arc::clone(self), user: user.cloned(), id, revoked, here }
     }
 
     /// The socket goes on with a token of then.
@@ -159,7 +186,7 @@ impl Sockets {
         let mut inner = self.lock();
         if let Some(connected) = inner.users.get_mut(user) {
             connected.channels.retain(|open| (open.mailbox.socket, open.channel) != (socket, channel));
-            if connected.sockets.is_empty() && connected.channels.is_empty() {
+            if connected.is_nobody() {
                 inner.users.remove(user);
             }
         }
@@ -168,7 +195,7 @@ impl Sockets {
     /// How many sockets are open.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.lock().users.values().map(|connected| connected.sockets.len()).sum()
+        self.lock().users.values().map(Connected::sessions).sum()
     }
 
     /// Says something to users on their own topics. Lost to sockets that have no room (contract, guarantee 6).
@@ -177,14 +204,15 @@ impl Sockets {
         let mut deliveries = 0;
         for user in users {
             let Some(connected) = inner.users.get(user) else { continue };
-            let mut frames: [Option<Utf8Bytes>; 2] = [None, None];
-            for channel in &connected.channels {
-                let [v1, v2] = &mut frames;
-                let slot = if channel.vsn == Vsn::V1 { v1 } else { v2 };
-                let frame = slot.get_or_insert_with(|| {
-                    text(frame::broadcast(channel.vsn, &format!("user:{user}"), event, payload))
-                });
-                deliveries += usize::from(channel.mailbox.push(channel.channel, frame.clone()).is_ok());
+            let topic = format!("user:{user}");
+            let mut encoded = Encoded::new(&topic, event, payload);
+            for UserChannel { channel, form, mailbox } in &connected.channels {
+                let taken = mailbox.push(*channel, encoded.frame(*form)).is_ok();
+                deliveries += usize::from(taken);
+                if !taken && *form == Form::Event {
+                    // A subscription is told once there is room what it is to read.
+                    mailbox.user_topic_missed();
+                }
             }
         }
         self.metrics.noticed(deliveries);
@@ -197,13 +225,6 @@ impl Sockets {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An encoded frame as the WebSocket takes it.
-#[must_use]
-pub fn text(frame: bytes::Bytes) -> Utf8Bytes {
-    // Frames are written from text; anything else would be a fault that must not reach a client.
-    Utf8Bytes::try_from(frame).unwrap_or_default()
 }
 
 /// Takes what is said to this gateway, under whichever name it has, until it stops.

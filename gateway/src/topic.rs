@@ -9,29 +9,26 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use simurgh_protocol::{
-    ConversationId, Raw, Ref, Timestamp, UserId, Vsn,
+    ConversationId, Raw, Ref, Timestamp, UserId,
     envelope::{
         ConversationEnvelope, ConversationEvent, Head, Logged, LoggedChange, Membership, PresenceChange,
         Range,
     },
     event::sent,
-    frame,
 };
 
 use crate::{
+    form::{Encoded, Form},
     mailbox::{ChannelId, Mailbox, SocketId},
     metrics::Metrics,
-    sockets::text,
 };
 
 pub mod actor;
 mod channel;
-mod encoded;
 pub mod entry;
 pub mod presence;
 
 use channel::Channel;
-use encoded::Encoded;
 use presence::{Arrival, Presence, Step};
 
 /// A channel that was joined here.
@@ -39,10 +36,10 @@ use presence::{Arrival, Presence, Step};
 pub struct Joined {
     /// Which join.
     pub channel: ChannelId,
-    /// Whose.
-    pub user: UserId,
-    /// The socket's serializer.
-    pub vsn: Vsn,
+    /// Whose; none of a service, which may read any conversation.
+    pub user: Option<UserId>,
+    /// How its frames are written.
+    pub form: Form,
     /// Its join_ref.
     pub join_ref: Ref,
     /// Where its frames go.
@@ -96,14 +93,15 @@ impl Topic {
     pub fn join(&mut self, joined: Joined) {
         self.heard_of(&joined.head);
         let key = (joined.mailbox.socket, joined.channel);
+        let never = joined.user.is_none().then_some(u64::MAX);
         let channel = Channel {
             user: joined.user,
-            vsn: joined.vsn,
+            form: joined.form,
             join_ref: joined.join_ref,
             mailbox: joined.mailbox,
             seq: joined.head.last_seq,
             change_seq: joined.head.change_seq,
-            checked_at: joined.head.members_version,
+            checked_at: never.unwrap_or(joined.head.members_version),
             full: None,
             stale: true,
         };
@@ -112,15 +110,15 @@ impl Topic {
         self.push_state(key);
     }
 
-    /// A channel is gone. Tells whose it was.
-    pub fn leave(&mut self, socket: SocketId, channel: ChannelId) -> Option<UserId> {
-        self.channels.remove(&(socket, channel)).map(|channel| channel.user)
+    /// A channel is gone.
+    pub fn leave(&mut self, socket: SocketId, channel: ChannelId) {
+        self.channels.remove(&(socket, channel));
     }
 
     /// Whether the user has a channel here.
     #[must_use]
     pub fn has_user(&self, user: &UserId) -> bool {
-        self.channels.values().any(|channel| channel.user == *user)
+        self.channels.values().any(|channel| channel.user.as_ref() == Some(user))
     }
 
     /// Whether the channel is still here.
@@ -203,7 +201,7 @@ impl Topic {
             .channels
             .values()
             .filter(|channel| channel.checked_at < self.members_version)
-            .map(|channel| channel.user.clone())
+            .filter_map(|channel| channel.user.clone())
             .collect();
         users.sort();
         users.dedup();
@@ -214,8 +212,8 @@ impl Topic {
     pub fn checked(&mut self, asked: &[UserId], membership: &Membership) -> Vec<UserId> {
         self.members_version = self.members_version.max(membership.members_version);
         let gone: Vec<_> = asked.iter().filter(|user| !membership.members.contains(user)).cloned().collect();
-        for channel in self.channels.values_mut().filter(|channel| asked.contains(&channel.user)) {
-            if !gone.contains(&channel.user) {
+        for channel in self.channels.values_mut() {
+            if channel.user.as_ref().is_some_and(|user| asked.contains(user) && !gone.contains(user)) {
                 channel.checked_at = channel.checked_at.max(membership.members_version);
             }
         }
@@ -274,10 +272,10 @@ impl Topic {
             let members_version = self.members_version;
             let mut encoded = Encoded::new(&self.name, sent::NEW_MESSAGE, &logged.payload);
             for ((_, id), channel) in &mut self.channels {
-                let vsn = channel.vsn;
+                let form = channel.form;
                 if channel.seq + 1 == logged.seq
                     && channel.checked_at >= members_version
-                    && channel.push(*id, &self.id, &self.metrics, || encoded.frame(vsn))
+                    && channel.push(*id, &self.id, &self.metrics, || encoded.frame(form))
                 {
                     channel.seq = logged.seq;
                     deliveries += 1;
@@ -296,13 +294,14 @@ impl Topic {
         self.last_change = self.last_change.max(change.change_seq);
         self.last_seq = self.last_seq.max(change.seq);
         let members_version = self.members_version;
-        let (mut deliveries, mut encoded) = (0, Encoded::new(&self.name, &change.event, &change.payload));
+        let (mut deliveries, mut encoded) =
+            (0, Encoded::new(&self.name, &change.event, &change.payload).of_change(change.change_seq));
         for ((_, id), channel) in &mut self.channels {
-            let vsn = channel.vsn;
+            let form = channel.form;
             if channel.change_seq + 1 == change.change_seq
                 && channel.seq >= change.seq
                 && channel.checked_at >= members_version
-                && channel.push(*id, &self.id, &self.metrics, || encoded.frame(vsn))
+                && channel.push(*id, &self.id, &self.metrics, || encoded.frame(form))
             {
                 channel.change_seq = change.change_seq;
                 deliveries += 1;
@@ -316,12 +315,11 @@ impl Topic {
         let members_version = self.members_version;
         let (mut deliveries, mut encoded) = (0, Encoded::new(&self.name, event, payload));
         for ((_, id), channel) in &mut self.channels {
-            if except == Some(&channel.user) {
+            if except.is_some() && except == channel.user.as_ref() {
                 continue;
             }
-            let vsn = channel.vsn;
             let served = channel.checked_at >= members_version && channel.full.is_none();
-            let lost = !served || channel.mailbox.push(*id, encoded.frame(vsn)).is_err();
+            let lost = !served || channel.mailbox.push(*id, encoded.frame(channel.form)).is_err();
             deliveries += usize::from(!lost);
             if lost && event == sent::PRESENCE_DIFF {
                 channel.stale = true;
@@ -348,8 +346,8 @@ impl Topic {
         let wants = |channel: &&mut Channel| channel.stale && channel.checked_at >= members_version;
         let Some(channel) = self.channels.get_mut(&key).filter(wants) else { return };
         let state = self.presence.state();
-        let frame = frame::push(channel.vsn, &channel.join_ref, &self.name, sent::PRESENCE_STATE, &state);
-        channel.stale = !channel.push(key.1, &self.id, &self.metrics, || text(frame));
+        let frame = channel.form.push(&channel.join_ref, &self.name, sent::PRESENCE_STATE, &state);
+        channel.stale = !channel.push(key.1, &self.id, &self.metrics, || frame);
         self.any_stale |= channel.stale;
     }
 
@@ -362,7 +360,9 @@ impl Topic {
     /// A version that is known to have changed nothing for anybody but `except`.
     fn members_step(&mut self, version: u64, except: Option<&UserId>) {
         for channel in self.channels.values_mut() {
-            if Some(&channel.user) != except && channel.checked_at + 1 == version {
+            if (except.is_none() || channel.user.as_ref() != except)
+                && version.checked_sub(1) == Some(channel.checked_at)
+            {
                 channel.checked_at = version;
             }
         }
@@ -372,7 +372,7 @@ impl Topic {
     fn close_channels(&mut self, user: &UserId, version: u64) -> Vec<ChannelId> {
         let mut closed = Vec::new();
         self.channels.retain(|(_, id), channel| {
-            let gone = channel.user == *user && channel.checked_at < version;
+            let gone = channel.user.as_ref() == Some(user) && channel.checked_at < version;
             if gone {
                 channel.mailbox.close_channel(*id);
                 closed.push(*id);

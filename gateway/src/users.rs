@@ -138,6 +138,7 @@ impl Actor {
         done: oneshot::Sender<Result<Option<ChosenStatus>, BusError>>,
     ) {
         let state = self.users.entry(user.clone()).or_default();
+        let watches = phx_ref.is_none() && matches!(topic, Topic::User(_));
         *state.topics.entry(topic).or_default() += 1;
         if let Some(phx_ref) = phx_ref {
             // Back within the grace: the new connection takes the old one's place in one step.
@@ -149,6 +150,8 @@ impl Actor {
                 PresenceMeta { user: user.clone(), phx_ref: phx_ref.clone(), phx_ref_prev: None, online_at };
             state.connections.insert(phx_ref, Box::new(meta));
             state.dirty = true;
+        } else if watches {
+            state.watchers += 1;
         } else if state.known && !state.dirty && !state.writing {
             let _ = done.send(Ok(state.chosen));
             return;
@@ -174,6 +177,10 @@ impl Actor {
             }
             Some(phx_ref) => {
                 state.connections.remove(&phx_ref);
+                state.dirty = true;
+            }
+            None if matches!(topic, Topic::User(_)) => {
+                state.watchers = state.watchers.saturating_sub(1);
                 state.dirty = true;
             }
             None => state.dirty |= state.topics.is_empty(),

@@ -61,8 +61,9 @@ fn places(entries: &[Entry], alive: &BTreeSet<String>) -> Places {
         let Some((user, gateway)) = owner(entry).filter(|(_, gateway)| alive.contains(gateway)) else {
             continue;
         };
-        let metas = envelope::decode::<UserPresence>(&entry.value).map_or(0, |presence| presence.metas.len());
-        if metas > 0 {
+        let presence = envelope::decode::<UserPresence>(&entry.value).unwrap_or_default();
+        let metas = presence.metas.len();
+        if metas > 0 || presence.watchers > 0 {
             places.metas += metas;
             places.users.entry(gateway).or_default().push(user);
         }

@@ -10,7 +10,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use simurgh_protocol::{
-    Raw, Reason, Refusal,
+    Raw, Refusal,
     envelope::{Call, Presented, Principal, Success},
     event::RateClass,
     limits::PAYLOAD_LEVELS,
@@ -18,7 +18,7 @@ use simurgh_protocol::{
 use tokio::time::timeout;
 
 use super::{Context, Error};
-use crate::{Shared, auth, rates, workers::BUDGET};
+use crate::{Shared, auth, workers::BUDGET};
 
 /// How long a body may take to arrive.
 const BODY: Duration = Duration::from_secs(10);
@@ -39,15 +39,7 @@ impl FromRequestParts<Context> for Caller {
         let token = auth::bearer(&parts.headers).unwrap_or_default();
         let claims = shared.auth.authenticate(token, &shared.env).await.map_err(Refusal::from)?;
         let token = claims.presented();
-        let principal = match claims.user {
-            _ if claims.service && !context.services => {
-                let message = "a service's token is taken on the internal listener only";
-                return Err(Refusal::new(Reason::Forbidden, message).into());
-            }
-            _ if claims.service => Principal::Service,
-            Some(user) => Principal::User(user),
-            None => return Err(Refusal::new(Reason::Unauthorized, "the token names no user").into()),
-        };
+        let principal = claims.principal(context.services)?;
         Ok(Self { shared, principal, token })
     }
 }
@@ -60,10 +52,7 @@ impl Caller {
 
     /// Counts a write against the user's rates; services have none.
     pub(super) fn count(&self, class: RateClass) -> Result<(), Error> {
-        let Principal::User(user) = &self.principal else { return Ok(()) };
-        let now = self.shared.env.instant();
-        let rates = self.shared.rates.of(user, now);
-        rates.check(class, now).map_err(|wait| rates::exceeded(wait).into())
+        self.shared.count(&self.principal, class).map_err(Error::from)
     }
 
     /// The request's body: a JSON object within the frame limit, whatever its content type says.

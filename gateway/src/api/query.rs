@@ -9,7 +9,7 @@ use simurgh_protocol::{Refusal, UserId, envelope::HistoryPage, limits};
 use super::Context;
 
 /// Bytes of a cursor. Workers make them, and make them shorter.
-const CURSOR_BYTES: usize = 512;
+pub(crate) const CURSOR_BYTES: usize = 512;
 
 /// The parameters of a query, decoded. Unknown ones are ignored; of those that come twice the last one counts.
 #[derive(Debug)]

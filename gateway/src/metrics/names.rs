@@ -103,9 +103,12 @@ impl Metric {
 
     const fn of_clients(self) -> Parts {
         match self {
-            Self::Sockets => {
-                ("simurgh_gateway_sockets", Gauge, &["transport"], "Open sockets: websocket, longpoll.")
-            }
+            Self::Sockets => (
+                "simurgh_gateway_sockets",
+                Gauge,
+                &["transport"],
+                "Open sockets: websocket, longpoll; streams of events: grpc.",
+            ),
             Self::SocketsOpened => {
                 ("simurgh_gateway_sockets_opened_total", Counter, &["transport"], "Sockets opened.")
             }

@@ -111,20 +111,20 @@ impl<T> Socket<T> {
                 let (sees, unread) = (std::mem::take(sees), std::mem::take(unread));
                 let (user, key) = (self.user.clone(), (mailbox.socket, channel));
                 let opened = OwnChannel {
-                    vsn: self.vsn,
+                    form: self.vsn.into(),
                     join_ref,
                     mailbox: Arc::clone(&mailbox),
                     unread: Some(unread),
                 };
-                self.shared.sockets.open(&user, UserChannel { channel, vsn: self.vsn, mailbox });
+                self.shared.sockets.open(&user, UserChannel { channel, form: self.vsn.into(), mailbox });
                 let open = visible::Message::Open { user, key, channel: Box::new(opened), sees };
                 self.shared.visible.tell(open).await;
             }
             Some(OnTopic { held: Held::Conversation { attachment, head, chosen }, .. }) => {
                 let joined = TopicJoined {
                     channel,
-                    user: self.user.clone(),
-                    vsn: self.vsn,
+                    user: Some(self.user.clone()),
+                    form: self.vsn.into(),
                     join_ref,
                     mailbox,
                     head: head.clone(),

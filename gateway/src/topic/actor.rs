@@ -180,6 +180,7 @@ impl Actor {
     fn command(&mut self, command: Command) {
         match command {
             Command::Join(joined, chosen) => self.join(*joined, chosen),
+            Command::Watch(joined) => self.watch(*joined),
             Command::Leave { socket, channel, dropped } => self.leave(socket, channel, dropped),
             Command::Typing { user, start } => self.typing(user, start),
             Command::Drained(socket) => {

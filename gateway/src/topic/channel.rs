@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use simurgh_protocol::{ConversationId, Ref, UserId, Vsn};
+use simurgh_protocol::{ConversationId, Ref, UserId};
 use simurgh_service::metrics::Counted;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::{
+    form::Form,
     mailbox::{ChannelId, Mailbox},
     metrics::Metrics,
 };
 
 #[derive(Debug)]
 pub(super) struct Channel {
-    pub(super) user: UserId,
-    pub(super) vsn: Vsn,
+    /// Whose; none of a service, which is no member and need not be one.
+    pub(super) user: Option<UserId>,
+    pub(super) form: Form,
     pub(super) join_ref: Ref,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) seq: u64,

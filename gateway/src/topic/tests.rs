@@ -33,8 +33,8 @@ fn join(topic: &mut Topic, socket: u64, name: &str, at: Head, max_bytes: usize) 
     let mailbox = Mailbox::new(SocketId(socket), max_bytes);
     topic.join(Joined {
         channel: ChannelId(1),
-        user: user(name),
-        vsn: Vsn::V2,
+        user: Some(user(name)),
+        form: simurgh_protocol::Vsn::V2.into(),
         join_ref: Ref::text("1"),
         mailbox: Arc::clone(&mailbox),
         head: at,

@@ -19,7 +19,7 @@ pub enum Message {
         user: UserId,
         /// Which.
         topic: Topic,
-        /// For the user topic: the connection's ref.
+        /// For the user topic: the connection's ref; none of a subscription, which does not show.
         phx_ref: Option<String>,
         /// Gets the status held, or why it failed.
         done: oneshot::Sender<Result<Option<ChosenStatus>, BusError>>,

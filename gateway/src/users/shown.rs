@@ -71,7 +71,12 @@ mod tests {
                 online_at: at,
             })
             .collect();
-        UserPresence { chosen: chosen.map(|status| ChosenStatus { status, at }), metas, dropped: 0 }
+        UserPresence {
+            chosen: chosen.map(|status| ChosenStatus { status, at }),
+            metas,
+            dropped: 0,
+            watchers: 0,
+        }
     }
 
     #[test]

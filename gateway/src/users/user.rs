@@ -21,6 +21,8 @@ pub(super) struct User {
     pub(super) topics: BTreeMap<Topic, usize>,
     /// The connections by the ref they were joined with; a meta's own ref changes with the status.
     pub(super) connections: BTreeMap<String, Box<PresenceMeta>>,
+    /// Subscriptions to the user topic.
+    pub(super) watchers: usize,
     pub(super) chosen: Option<ChosenStatus>,
     /// Connections that dropped, and until when they count.
     pub(super) departing: Vec<(Instant, String)>,
@@ -86,7 +88,12 @@ impl User {
         metas.sort_by_key(|meta| meta.online_at);
         Write {
             keep: !self.topics.is_empty() || !metas.is_empty(),
-            entry: UserPresence { chosen: self.chosen, metas, dropped: self.departing.len() },
+            entry: UserPresence {
+                chosen: self.chosen,
+                metas,
+                dropped: self.departing.len(),
+                watchers: self.watchers,
+            },
             known: self.known,
             last: self.mark.as_ref().filter(|mark| !mark.gone).map(|mark| mark.revision),
             again: std::mem::take(&mut self.retell),

@@ -28,7 +28,7 @@ fn entry(who: &str, refs: &[&str], chosen: Option<(Status, u64)>) -> UserPresenc
         online_at: at(0),
     };
     let chosen = chosen.map(|(status, ms)| ChosenStatus { status, at: at(ms) });
-    UserPresence { chosen, metas: refs.iter().map(meta).collect(), dropped: 0 }
+    UserPresence { chosen, metas: refs.iter().map(meta).collect(), dropped: 0, watchers: 0 }
 }
 
 fn entries(who: &str, refs: &[&str]) -> Entries {
@@ -39,7 +39,7 @@ fn entries(who: &str, refs: &[&str]) -> Entries {
 fn open(view: &mut View, sees: &[&str]) -> (Arc<Mailbox>, Vec<UserId>) {
     let mailbox = Mailbox::new(SocketId(1), 1_000_000);
     let channel = Channel {
-        vsn: Vsn::V2,
+        form: Vsn::V2.into(),
         join_ref: Ref::text("1"),
         mailbox: Arc::clone(&mailbox),
         unread: Some(Vec::new()),
@@ -166,7 +166,7 @@ fn who_may_have_become_visible_during_a_join_is_asked_for_again_and_an_old_answe
     view.joining(&user("alice"), second);
     view.news_for(&user("alice"));
     let channel = Channel {
-        vsn: Vsn::V2,
+        form: Vsn::V2.into(),
         join_ref: Ref::text("1"),
         mailbox: Mailbox::new(SocketId(2), 1_000_000),
         unread: Some(Vec::new()),
@@ -181,7 +181,7 @@ fn state_and_sync_complete_come_together_however_full_the_mailbox_is() {
     let mailbox = Mailbox::new(SocketId(1), 400);
     mailbox.push(ChannelId(9), "x".repeat(300).into()).unwrap();
     let channel = Channel {
-        vsn: Vsn::V2,
+        form: Vsn::V2.into(),
         join_ref: Ref::text("1"),
         mailbox: Arc::clone(&mailbox),
         unread: Some(Vec::new()),

@@ -9,16 +9,16 @@ use std::{
 
 use serde_json::{Map, json};
 use simurgh_protocol::{
-    Raw, Ref, Timestamp, UserId, Vsn,
+    Raw, Ref, Timestamp, UserId,
     envelope::{Seen, UserPresence},
     event::sent,
-    frame,
     record::{Status, Unread},
 };
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::{
+    form::{Encoded, Form},
     mailbox::{ChannelId, Mailbox, SocketId},
-    sockets::text,
     users::{Shown, diff, metas, shown},
 };
 
@@ -31,8 +31,8 @@ pub type Entries = BTreeMap<String, UserPresence>;
 /// A channel on a user's own topic.
 #[derive(Debug)]
 pub struct Channel {
-    /// The socket's serializer.
-    pub vsn: Vsn,
+    /// How its frames are written.
+    pub form: Form,
     /// The join's ref.
     pub join_ref: Ref,
     /// Where its frames go.
@@ -98,12 +98,12 @@ impl Subject {
 
 impl Channel {
     fn tell(&self, key: Key, user: &UserId, event: &str, payload: &Raw) {
-        let frame = frame::broadcast(self.vsn, &format!("user:{user}"), event, payload);
-        self.push(key, frame);
+        let topic = format!("user:{user}");
+        self.push(key, Encoded::new(&topic, event, payload).frame(self.form));
     }
 
-    fn push(&self, (_, channel): Key, frame: bytes::Bytes) -> bool {
-        let taken = self.mailbox.push(channel, text(frame)).is_ok();
+    fn push(&self, (_, channel): Key, frame: Utf8Bytes) -> bool {
+        let taken = self.mailbox.push(channel, frame).is_ok();
         if !taken {
             self.mailbox.user_topic_missed();
         }
@@ -325,7 +325,7 @@ impl View {
             let Some(unread) = &channel.unread else { continue };
             let payload = Raw::of(&json!({"user_id": user, "unread": unread, "at": now}));
             let topic = format!("user:{user}");
-            let sync = frame::push(channel.vsn, &channel.join_ref, &topic, sent::SYNC_COMPLETE, &payload);
+            let sync = channel.form.push(&channel.join_ref, &topic, sent::SYNC_COMPLETE, &payload);
             // Where there is no room for both, both come again once there is.
             if Self::push_state(user, *key, channel, &state) && channel.push(*key, sync) {
                 channel.unread = None;
@@ -335,7 +335,7 @@ impl View {
 
     fn push_state(user: &UserId, key: Key, channel: &Channel, state: &Raw) -> bool {
         let topic = format!("user:{user}");
-        let frame = frame::push(channel.vsn, &channel.join_ref, &topic, sent::PRESENCE_STATE, state);
+        let frame = channel.form.push(&channel.join_ref, &topic, sent::PRESENCE_STATE, state);
         channel.push(key, frame)
     }
 

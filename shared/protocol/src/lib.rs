@@ -2,6 +2,7 @@
 //! codes, limits, and the envelopes that cross the backplane. Pure: no I/O, no clock, no async.
 
 pub mod close;
+pub mod cursor;
 pub mod envelope;
 pub mod event;
 pub mod frame;

@@ -1,20 +1,28 @@
-//! HTTP/1.1 over a source of connections.
+//! HTTP/1.1, and where a listener takes it HTTP/2, over a source of connections.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::{body::Incoming, server::conn::http1, service::Service as _, service::service_fn};
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
+    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::Connections;
+
+/// Requests at once on one HTTP/2 connection.
+const STREAMS: u32 = 256;
+
+/// How often the other end of an HTTP/2 connection is asked whether it is there, and how long it has to answer.
+const PING: Duration = Duration::from_secs(20);
 
 /// How a listener treats its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +36,9 @@ pub struct HttpLimits {
     pub grace: Duration,
     /// Bytes of the read buffer, and so of a request's head.
     pub head_bytes: usize,
+    /// Whether HTTP/2 is taken, too, from who begins with it (there is no upgrade to it). Such a connection may be idle for
+    /// as long as its client answers pings.
+    pub http2: bool,
 }
 
 impl Default for HttpLimits {
@@ -37,6 +48,7 @@ impl Default for HttpLimits {
             connections: 1_024,
             grace: Duration::from_secs(5),
             head_bytes: 16 * 1024,
+            http2: false,
         }
     }
 }
@@ -82,7 +94,7 @@ pub async fn serve(
     tasks.close();
     let end_of_grace = async {
         shutdown.cancelled().await;
-        tokio::time::sleep(limits.grace).await;
+        sleep(limits.grace).await;
     };
     tokio::select! {
         biased;
@@ -103,25 +115,68 @@ async fn serve_connection(
     shutdown: CancellationToken,
 ) {
     let router = TowerToHyperService::new(router);
+    let asked = Arc::new(Notify::new());
+    let heard = Arc::clone(&asked);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        heard.notify_one();
         request.extensions_mut().insert(ConnectInfo(peer));
         router.call(request)
     });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.header_read).max_buf_size(limits.head_bytes);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
-    let outcome = tokio::select! {
-        biased;
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let io = TokioIo::new(io);
+    let outcome = if limits.http2 {
+        let builder = either(limits);
+        let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
+        let mut too_late = pin!(sleep(limits.header_read));
+        let (mut waits, mut ends) = (true, false);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled(), if !ends => {
+                    ends = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                outcome = connection.as_mut() => break outcome,
+                () = asked.notified(), if waits => waits = false,
+                // HTTP/2 has no time of its own within which a first request must come.
+                () = too_late.as_mut(), if waits => break Ok(()),
+            }
         }
-        outcome = connection.as_mut() => outcome,
+    } else {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_read)
+            .max_buf_size(limits.head_bytes);
+        let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
+        let outcome = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            outcome = connection.as_mut() => outcome,
+        };
+        outcome.map_err(Into::into)
     };
     if let Err(error) = outcome {
         // What clients and networks do; nothing to act on.
         tracing::debug!(%peer, %error, "an HTTP connection ended early");
     }
+}
+
+/// HTTP/1.1 and HTTP/2.
+fn either(limits: HttpLimits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let HttpLimits { header_read, head_bytes, .. } = limits;
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_read).max_buf_size(head_bytes);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    builder
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use simurgh_protocol::{ConversationId, MessageId, Raw, Refusal, envelope::LoggedChange, record::Message};
 
+pub(crate) use simurgh_protocol::cursor::{cursor, position};
+
 use super::read::{self, Room};
 use crate::{
     Request, Worker,
@@ -17,8 +19,6 @@ use crate::{
 const CHANGED_MESSAGES: usize = 100;
 /// Bytes of the messages in `changes`; one that is larger is sent where it fits.
 const CHANGED_BYTES: usize = 128 * 1024;
-/// What a cursor of this log begins with.
-const CURSOR: &str = "c";
 
 /// The document of a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,21 +45,6 @@ pub(crate) struct Changed {
     pub(crate) messages: Vec<Message>,
     /// The last change that they show.
     pub(crate) change_seq: u64,
-}
-
-/// The text of a position in the log of changes. Opaque to clients.
-pub(crate) fn cursor(change_seq: u64) -> String {
-    format!("{CURSOR}{change_seq}")
-}
-
-/// The position that a cursor names.
-///
-/// # Errors
-/// `validation_failed` where this service did not make it.
-pub(crate) fn position(cursor_text: &str) -> Result<u64, Refusal> {
-    let number = cursor_text.strip_prefix(CURSOR).and_then(|number| number.parse().ok());
-    let made = number.filter(|number| cursor(*number) == cursor_text && *number <= MessageId::MAX_SEQ);
-    made.ok_or_else(|| Refusal::invalid("since", "must be a change_cursor that was given"))
 }
 
 fn numbered(item: &Item) -> Result<(u64, ChangeDocument), Refusal> {
@@ -159,15 +144,6 @@ mod tests {
     use simurgh_protocol::Timestamp;
 
     use super::*;
-
-    #[test]
-    fn a_cursor_reads_back_and_others_are_refused() {
-        assert_eq!(position(&cursor(0)), Ok(0));
-        assert_eq!(position(&cursor(77)), Ok(77));
-        for bad in ["", "c", "77", "c-1", "c07", "c+7", "c99999999999999", "x7", "c7 "] {
-            assert!(position(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn changes_take_the_room_there_is() {

@@ -61,7 +61,12 @@ fn entry(sockets: usize) -> bytes::Bytes {
         phx_ref_prev: None,
         online_at: Timestamp::default(),
     };
-    envelope::encode(&UserPresence { chosen: None, metas: (0..sockets).map(meta).collect(), dropped: 0 })
+    envelope::encode(&UserPresence {
+        chosen: None,
+        metas: (0..sockets).map(meta).collect(),
+        dropped: 0,
+        watchers: 0,
+    })
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,8 @@ use crate::{
 pub enum Command {
     /// A join's reply went out, of a user who had chosen this status.
     Join(Box<Joined>, Option<ChosenStatus>),
+    /// A subscription stands.
+    Watch(Box<Joined>),
     /// A channel was left, or its socket dropped.
     Leave {
         /// Whose socket.

@@ -18,9 +18,9 @@ use crate::{
 
 impl Actor {
     pub(super) fn join(&mut self, joined: Joined, chosen: Option<ChosenStatus>) {
-        (self.linger_until, self.joined) = (None, true);
-        self.look_at.get_or_insert(self.shared.env.instant() + FIRST_LOOK);
-        let (key, user) = ((joined.mailbox.socket, joined.channel), joined.user.clone());
+        let Some(user) = joined.user.clone() else { return self.watch(joined) };
+        self.begin();
+        let key = (joined.mailbox.socket, joined.channel);
         self.locals.insert(key, Local { user: user.clone(), phx_ref: None });
         if let Some(chosen) = chosen {
             self.chosen(user.clone(), chosen);
@@ -38,9 +38,30 @@ impl Actor {
         }
     }
 
+    /// A subscription: it hears everything and is in no presence.
+    pub(super) fn watch(&mut self, joined: Joined) {
+        self.begin();
+        self.topic.join(joined);
+    }
+
+    fn begin(&mut self) {
+        (self.linger_until, self.joined) = (None, true);
+        self.look_at.get_or_insert(self.shared.env.instant() + FIRST_LOOK);
+    }
+
     pub(super) fn leave(&mut self, socket: SocketId, channel: ChannelId, dropped: bool) {
         self.topic.leave(socket, channel);
-        let Some(local) = self.locals.remove(&(socket, channel)) else { return };
+        if let Some(local) = self.locals.remove(&(socket, channel)) {
+            self.left(local, dropped);
+        }
+        if self.locals.is_empty() && self.topic.is_empty() {
+            // Nobody is left who lacks anything.
+            (self.gap, self.drained) = (None, false);
+            self.linger_until = Some(self.shared.env.instant() + LINGER);
+        }
+    }
+
+    fn left(&mut self, local: Local, dropped: bool) {
         if !self.locals.values().any(|other| other.user == local.user) {
             self.typing_ended(&local.user);
             self.chosen.remove(&local.user);
@@ -51,11 +72,6 @@ impl Actor {
                 Some(meta) if dropped => self.departing.push((self.shared.env.instant() + GRACE, meta)),
                 _ => self.vanish(&phx_ref),
             }
-        }
-        if self.locals.is_empty() {
-            // Nobody is left who lacks anything.
-            (self.gap, self.drained) = (None, false);
-            self.linger_until = Some(self.shared.env.instant() + LINGER);
         }
     }
 

@@ -52,6 +52,9 @@ pub struct UserPresence {
     /// How many of those dropped a moment ago and may come back yet.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped: usize,
+    /// Subscriptions there to the user's own topic: told what is said to the user, and seen by nobody.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub watchers: usize,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -147,7 +150,7 @@ mod tests {
             online_at: Timestamp::from_millis(1),
         };
         let chosen = chosen.map(|(status, at)| ChosenStatus { status, at: Timestamp::from_millis(at) });
-        UserPresence { chosen, metas: (0..metas).map(meta).collect(), dropped: 0 }
+        UserPresence { chosen, metas: (0..metas).map(meta).collect(), dropped: 0, watchers: 0 }
     }
 
     #[test]

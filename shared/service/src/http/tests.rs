@@ -73,6 +73,24 @@ async fn a_request_that_does_not_come_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_http_2_is_taken_a_request_has_to_come_as_well() {
+    let limits = HttpLimits { http2: true, ..HttpLimits::default() };
+    let (connector, _shutdown, _server) = started(admin::router(Readiness::new()), limits);
+    let silent = connector.connect().await.unwrap();
+    let (mut half, mut mute) = (connector.connect().await.unwrap(), connector.connect().await.unwrap());
+    half.write_all(b"PRI * HT").await.unwrap();
+    mute.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut old = connector.connect().await.unwrap();
+    ask(&mut old, "/healthz").await;
+    assert!(head(&mut old).await.starts_with("HTTP/1.1 200"));
+    for (name, mut stream) in [("silent", silent), ("half", half), ("mute", mute), ("old", old)] {
+        let mut bytes = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await;
+        assert!(ended.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdown_answers_the_request_at_hand_and_closes_idle_connections() {
     let go = Arc::new(Notify::new());
     let wait = Arc::clone(&go);
