@@ -3,25 +3,26 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    routing::{delete, get, post, put},
-};
+use axum::Router;
 
+use self::calls::Calls;
 use crate::{Shared, config::ServiceCalls};
 
 mod caller;
+mod calls;
 mod contacts;
 mod conversations;
 mod cross;
+mod document;
 mod error;
 mod messages;
 mod path;
 mod query;
+mod refusals;
+mod schema;
 mod users;
 
 pub use error::Error;
-pub(crate) use query::CURSOR_BYTES;
 
 /// What the calls of one listener work with.
 #[derive(Clone)]
@@ -42,24 +43,18 @@ pub fn internal(shared: Arc<Shared>) -> Router {
     router(Context { shared, services: true })
 }
 
+/// All calls, each described where it is.
+fn calls() -> Calls {
+    [conversations::calls, messages::calls, contacts::calls, users::calls]
+        .into_iter()
+        .fold(Calls::default(), |calls, more| more(calls))
+}
+
 fn router(context: Context) -> Router {
     let shared = Arc::clone(&context.shared);
-    let calls = Router::new()
-        .route("/conversations", post(conversations::create).get(conversations::list))
-        .route("/conversations/{conversation_id}", get(conversations::get).patch(conversations::patch))
-        .route("/conversations/{conversation_id}/messages", get(messages::history).post(messages::post))
-        .route(
-            "/conversations/{conversation_id}/members/{user_id}",
-            put(conversations::add_member).delete(conversations::remove_member),
-        )
-        .route("/contacts", get(contacts::list))
-        .route("/contacts/{user_id}", put(contacts::add).delete(contacts::remove))
-        .route("/users/{user_id}/presence", get(users::presence))
-        .route("/users/{user_id}/notifications", post(users::notify))
-        .route("/users/{user_id}/sessions", delete(users::revoke))
-        .with_state(context);
-    let api = Router::new()
-        .nest("/api/v1", calls)
+    let api = calls()
+        .with_document()
+        .with_state(context)
         .fallback(|| async { Error::not_found() })
         .method_not_allowed_fallback(|| async { Error::wrong_method() });
     cross::layered(api, &shared)

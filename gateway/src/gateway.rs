@@ -114,6 +114,12 @@ impl Gateway {
         Self { signing, ..self }
     }
 
+    /// What its parts share.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// Whether this gateway can serve.
     #[must_use]
     pub fn readiness(&self) -> Readiness {

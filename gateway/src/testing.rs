@@ -90,6 +90,19 @@ pub struct Served {
     answers: Answers,
 }
 
+/// One that does not run.
+pub fn gateway(bus: &SharedBus, env: &Env, subjects: &Subjects, args: &[&str]) -> Gateway {
+    Gateway::new(Parts {
+        bus: Arc::clone(bus),
+        env: env.clone(),
+        subjects: subjects.clone(),
+        settings: settings(args),
+        capacity: Capacity::of_files(4_096),
+        metrics: metrics(),
+    })
+    .unwrap()
+}
+
 impl Served {
     /// Runs one with these settings, and returns when it is ready.
     pub async fn new(args: &[&str]) -> Self {
@@ -128,15 +141,7 @@ impl Served {
         answers: Answers,
     ) -> Self {
         let subjects = Subjects::new("test");
-        let parts = Parts {
-            bus: Arc::clone(&bus),
-            env: env.clone(),
-            subjects: subjects.clone(),
-            settings: settings(args),
-            capacity: Capacity::of_files(4_096),
-            metrics: metrics(),
-        };
-        let gateway = Gateway::new(parts).unwrap().with_page_signing(signing);
+        let gateway = gateway(&bus, &env, &subjects, args).with_page_signing(signing);
         let readiness = gateway.readiness();
         let (public, publicly) = MemoryConnections::new();
         let (internal, internally) = MemoryConnections::new();

@@ -14,7 +14,7 @@ use crate::{
     log::{Bursts, Lanes, Notifiers, Tails},
     metrics::{CacheMeter, Metrics},
     reactions::ReactionLanes,
-    store::{Store, StoreError, measured::Measured},
+    store::{ITEM_BYTES, Store, StoreError, measured::Measured},
 };
 
 /// The limits that workers hold (contract section 5).
@@ -208,7 +208,7 @@ impl Request {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::TooLarge => Self::new(Reason::MessageTooLarge, "larger than the store takes"),
+            StoreError::TooLarge => Self::too_large("what is to be stored", ITEM_BYTES),
             // A conflict that no rule has an answer for means that somebody else was quicker: trying again helps.
             StoreError::Conflict(_) => Self::unavailable("somebody else was quicker"),
             StoreError::Unavailable(cause) => {

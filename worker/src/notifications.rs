@@ -2,17 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use simurgh_protocol::{Raw, Refusal, Timestamp, UserId, envelope::Success, event::sent};
+use simurgh_protocol::{
+    Raw, Refusal, Timestamp, UserId,
+    envelope::Success,
+    event::sent,
+    limits::{
+        NOTIFICATION_BODY_CHARS as BODY_CHARS, NOTIFICATION_KIND_CHARS as KIND_CHARS,
+        NOTIFICATION_TITLE_CHARS as TITLE_CHARS,
+    },
+};
 use uuid::Uuid;
 
 use crate::{Limits, Request, Worker, validate};
-
-/// Characters of a kind.
-const KIND_CHARS: usize = 64;
-/// Characters of a title.
-const TITLE_CHARS: usize = 256;
-/// Characters of a body.
-const BODY_CHARS: usize = 4096;
 
 #[derive(Deserialize)]
 struct Body {

@@ -26,6 +26,8 @@ pub mod measured;
 pub mod memory;
 pub mod units;
 
+pub(crate) use item::ITEM_BYTES;
+
 /// Bytes of items in a [`Page`]: DynamoDB's bound for one `Query`.
 pub const PAGE_BYTES: usize = 1024 * 1024;
 

@@ -17,7 +17,7 @@ use simurgh_protocol::{
 };
 use tokio::time::timeout;
 
-use super::{Context, Error};
+use super::{Context, Error, calls::Accepts, query};
 use crate::{Shared, auth, workers::BUDGET};
 
 /// How long a body may take to arrive.
@@ -40,6 +40,7 @@ impl FromRequestParts<Context> for Caller {
         let claims = shared.auth.authenticate(token, &shared.env).await.map_err(Refusal::from)?;
         let token = claims.presented();
         let principal = claims.principal(context.services)?;
+        query::check_names(parts.uri.query().unwrap_or_default(), parts.extensions.get::<Accepts>())?;
         Ok(Self { shared, principal, token })
     }
 }

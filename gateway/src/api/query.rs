@@ -1,17 +1,54 @@
 //! Queries.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use simurgh_protocol::{Refusal, UserId, envelope::HistoryPage, limits};
+use simurgh_protocol::{
+    Refusal, UserId,
+    envelope::HistoryPage,
+    limits::{self, CURSOR_BYTES, SEQ_MAX},
+};
+use utoipa::openapi::path::Parameter;
 
-use super::Context;
+use super::{
+    Context,
+    calls::{Accepts, optional},
+    schema::refer,
+};
 
-/// Bytes of a cursor. Workers make them, and make them shorter.
-pub(crate) const CURSOR_BYTES: usize = 512;
+/// The parameter that [`Query::user`] reads.
+pub(super) fn for_user() -> Parameter {
+    optional("user_id", "For whom: required of a service, and oneself of a user.", refer("UserId"))
+}
 
-/// The parameters of a query, decoded. Unknown ones are ignored; of those that come twice the last one counts.
+/// Whether a query has only parameters that the call has, and none twice. One that is misspelt would otherwise be as
+/// good as absent, and whoever pages by it begin again and again.
+///
+/// # Errors
+/// `validation_failed` naming the parameter.
+pub(super) fn check_names(query: &str, accepts: Option<&Accepts>) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    for (name, _) in form_urlencoded::parse(query.as_bytes()) {
+        if !accepts.is_some_and(|Accepts(names)| names.iter().any(|known| *known == name)) {
+            let shown: String = name.chars().take(NAME_CHARS).collect();
+            return Err(Refusal::invalid(&shown, "is not a parameter of this call"));
+        }
+        if seen.contains(&name) {
+            return Err(Refusal::invalid(&name, "must not be given twice"));
+        }
+        seen.insert(name);
+    }
+    Ok(())
+}
+
+/// Characters of an unknown parameter's name in an answer.
+const NAME_CHARS: usize = 64;
+
+/// The parameters of a query, decoded; [`check_names`] was there before.
 #[derive(Debug)]
 pub(super) struct Query(BTreeMap<String, String>);
 
@@ -36,6 +73,16 @@ impl Query {
             parsed.ok_or_else(|| Refusal::invalid(name, "must be a whole number"))
         };
         self.0.get(name).map(number).transpose()
+    }
+
+    fn position(&self, name: &str) -> Result<Option<u64>, Refusal> {
+        let position = self.number(name)?;
+        match position {
+            Some(position) if position > SEQ_MAX => {
+                Err(Refusal::invalid(name, format!("must be at most {SEQ_MAX}")))
+            }
+            _ => Ok(position),
+        }
     }
 
     /// `limit`: from 1 to the first of these, the second when absent.
@@ -69,8 +116,8 @@ impl Query {
     /// A page of history.
     pub(super) fn history(&self) -> Result<HistoryPage, Refusal> {
         let page = HistoryPage {
-            before_seq: self.number("before_seq")?,
-            after_seq: self.number("after_seq")?,
+            before_seq: self.position("before_seq")?,
+            after_seq: self.position("after_seq")?,
             limit: self.limit(limits::HISTORY_PAGE)?,
             since: self.cursor("since")?,
         };
@@ -94,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_page_of_history_has_bounds() {
-        let page = Query::parse("before_seq=7&limit=200&since=x%3D%3D&more=1").history().unwrap();
+        let page = Query::parse("before_seq=7&limit=200&since=x%3D%3D").history().unwrap();
         assert_eq!((page.before_seq, page.after_seq, page.limit), (Some(7), None, 200));
         assert_eq!(page.since.as_deref(), Some("x=="));
         let page = Query::parse("after_seq=0&since=").history().unwrap();
@@ -130,7 +177,25 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_counts() {
-        assert_eq!(Query::parse("limit=1&limit=2").limit((200, 50)), Ok(2));
+    fn a_call_takes_its_own_parameters_and_each_once() {
+        let accepts = Accepts(["limit".to_owned(), "since".to_owned()].into());
+        let named = |query: &str| check_names(query, Some(&accepts));
+        for query in ["", "limit=1", "limit=1&since=", "&&since"] {
+            assert_eq!(named(query), Ok(()), "{query}");
+        }
+        assert_eq!(problem(named("limit=1&limit=1")), r#"{"limit":["must not be given twice"]}"#);
+        assert_eq!(problem(named("since&l%69mit=1&limit=2")), r#"{"limit":["must not be given twice"]}"#);
+        assert_eq!(problem(named("after=1")), r#"{"after":["is not a parameter of this call"]}"#);
+        assert_eq!(problem(named("Limit=1")), r#"{"Limit":["is not a parameter of this call"]}"#);
+        assert!(problem(named(&"x".repeat(9_000))).len() < 200, "what was sent does not come back at length");
+        assert!(check_names("limit=1", None).is_err());
+        assert_eq!(check_names("", None), Ok(()));
+    }
+
+    #[test]
+    fn a_position_beyond_every_log_is_refused() {
+        assert_eq!(Query::parse("after_seq=9007199254740992").history().unwrap().after_seq, Some(1 << 53));
+        let beyond = problem(Query::parse("after_seq=9007199254740993").history());
+        assert_eq!(beyond, r#"{"after_seq":["must be at most 9007199254740992"]}"#);
     }
 }

@@ -3,10 +3,8 @@
 
 use prost_types::Struct;
 use serde_json::{Map, Value};
-use simurgh_protocol::{ConversationId, Refusal, UserId, envelope::HistoryPage};
+use simurgh_protocol::{ConversationId, Refusal, UserId, envelope::HistoryPage, limits::CURSOR_BYTES};
 use simurgh_rpc::{json, v1::ListMessagesRequest};
-
-use crate::api::CURSOR_BYTES;
 
 pub(super) fn user(field: &str, id: &str) -> Result<UserId, Refusal> {
     UserId::new(id).map_err(|invalid| Refusal::invalid(field, invalid.to_string()))

@@ -14,29 +14,34 @@ use crate::{Timestamp, limits};
 )]
 pub struct InvalidId;
 
-/// Whether `name` is a key that every JavaScript object already has (such keys break clients' maps).
+/// What an id may hold beside letters and digits, though not as its first character (contract section 2).
+pub const PUNCTUATION: &str = "_-.:@|+";
+
+/// The keys that every JavaScript object already has: such names break clients' maps.
+pub const ON_OBJECT_PROTOTYPE: [&str; 12] = [
+    "constructor",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "toLocaleString",
+    "toString",
+    "valueOf",
+    "__proto__",
+    "__defineGetter__",
+    "__defineSetter__",
+    "__lookupGetter__",
+    "__lookupSetter__",
+];
+
+/// Whether `name` is one of [`ON_OBJECT_PROTOTYPE`].
 #[must_use]
 pub fn on_object_prototype(name: &str) -> bool {
-    matches!(
-        name,
-        "constructor"
-            | "hasOwnProperty"
-            | "isPrototypeOf"
-            | "propertyIsEnumerable"
-            | "toLocaleString"
-            | "toString"
-            | "valueOf"
-            | "__proto__"
-            | "__defineGetter__"
-            | "__defineSetter__"
-            | "__lookupGetter__"
-            | "__lookupSetter__"
-    )
+    ON_OBJECT_PROTOTYPE.contains(&name)
 }
 
 fn check(text: &str) -> Result<(), InvalidId> {
     let begins_well = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@|+".contains(&byte);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || PUNCTUATION.as_bytes().contains(&byte);
     if begins_well
         && text.len() <= limits::ID_CHARS
         && text.bytes().all(allowed)

@@ -52,3 +52,14 @@ pub const MESSAGE_TYPE_CHARS: usize = 32;
 pub const REACTION_BYTES: usize = 64;
 /// Characters of a user's or a conversation's id.
 pub const ID_CHARS: usize = 64;
+
+/// The largest `seq` that a query may name: 2^53, beyond which JavaScript's numbers have gaps. No log gets there.
+pub const SEQ_MAX: u64 = 1 << 53;
+/// Bytes of a cursor in a query. Workers make them, and make them shorter.
+pub const CURSOR_BYTES: usize = 512;
+/// Characters of a notification's kind.
+pub const NOTIFICATION_KIND_CHARS: usize = 64;
+/// Characters of a notification's title.
+pub const NOTIFICATION_TITLE_CHARS: usize = 256;
+/// Characters of a notification's body.
+pub const NOTIFICATION_BODY_CHARS: usize = 4_096;

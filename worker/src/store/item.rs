@@ -16,7 +16,7 @@ pub(super) mod attribute {
 }
 
 /// 400 KB, names included: "Service, account, and table quotas in Amazon DynamoDB", item size.
-pub(super) const ITEM_BYTES: usize = 400 * 1024;
+pub(crate) const ITEM_BYTES: usize = 400 * 1024;
 /// The same page, `TransactWriteItems`.
 pub(super) const TRANSACT_ITEMS: usize = 100;
 /// The same page, `TransactWriteItems`.

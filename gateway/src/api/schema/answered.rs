@@ -1,0 +1,121 @@
+//! What is answered. Bodies come from workers as they are, so these are descriptions beside the code: that both agree
+//! is found by calling every operation of a running system (`tests/openapi`).
+
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema};
+
+use super::{Shape, flag, free, list, nullable_ref, record, refer, text, whole};
+
+pub(super) fn schemas() -> [(&'static str, Schema); 12] {
+    [
+        ("Conversation", record(conversation()).into()),
+        ("ListedConversation", record(conversation().into_iter().chain(listed())).into()),
+        ("ConversationPage", conversation_page().into()),
+        ("Message", record(message()).into()),
+        ("HistoryMessage", record(message().into_iter().chain([("reactions", reactions())])).into()),
+        ("HistoryPage", history_page().into()),
+        ("SentMessage", sent().into()),
+        ("Contacts", record([("contacts", list("UserId").description(Some("Sorted.")))]).into()),
+        ("Presence", presence().into()),
+        ("Notified", notified().into()),
+        ("OpenApi", free().description(Some("An OpenAPI document.")).into()),
+        ("Revoked", record([("user_id", refer("UserId")), ("revoked_at", refer("Timestamp"))]).into()),
+    ]
+}
+
+fn conversation() -> [(&'static str, Shape); 8] {
+    let created_by = nullable_ref("UserId");
+    let members = list("UserId").description(Some("Sorted."));
+    let last_seq = whole(0).description(Some("The `seq` of its last message; 0 while there is none."));
+    [
+        ("id", refer("ConversationId")),
+        ("type", refer("ConversationType")),
+        ("metadata", refer("Metadata")),
+        ("created_by", created_by),
+        ("member_ids", members.into()),
+        ("last_seq", last_seq.into()),
+        ("created_at", refer("Timestamp")),
+        ("updated_at", refer("Timestamp")),
+    ]
+}
+
+/// What the list has beside.
+fn listed() -> [(&'static str, Shape); 3] {
+    let unread = whole(0).description(Some("`last_seq` - `last_read_seq`."));
+    [
+        ("last_message", nullable_ref("Message")),
+        ("last_read_seq", whole(0).into()),
+        ("unread_count", unread.into()),
+    ]
+}
+
+fn conversation_page() -> ObjectBuilder {
+    let next = ObjectBuilder::from(nullable_text("Where the next page begins; null at the end."));
+    record::<Shape>([("conversations", list("ListedConversation").into()), ("next_cursor", next.into())])
+}
+
+fn nullable_text(description: &str) -> ObjectBuilder {
+    super::nullable(text(), utoipa::openapi::Type::String).description(Some(description))
+}
+
+fn message() -> [(&'static str, Shape); 10] {
+    [
+        ("id", refer("MessageId")),
+        ("conversation_id", refer("ConversationId")),
+        ("seq", whole(1).description(Some("Its place in the conversation: 1, 2, 3, …")).into()),
+        ("sender_id", refer("UserId")),
+        ("message_type", refer("MessageType")),
+        ("content", text().into()),
+        ("metadata", refer("Metadata")),
+        ("client_random", refer("ClientRandom")),
+        ("reply_to_id", nullable_ref("MessageId")),
+        ("sent_at", refer("Timestamp")),
+    ]
+}
+
+fn reactions() -> Shape {
+    let users = ArrayBuilder::new().items(refer("UserId")).min_items(Some(1));
+    free().additional_properties(Some(users)).description(Some("Who reacted how.")).into()
+}
+
+fn history_page() -> ObjectBuilder {
+    let messages = list("HistoryMessage").description(Some("Ascending by `seq`."));
+    let more = flag().description(Some("Whether the log goes on, in the page's direction."));
+    let changes = list("HistoryMessage")
+        .description(Some("Messages that changed since `since`, in their latest form."));
+    let cursor = text().description(Some("What `since` may be next."));
+    let truncated = flag()
+        .enum_values(Some([true]))
+        .description(Some("There where `changes` are not all: go on from `change_cursor`."));
+    record::<Shape>([
+        ("messages", messages.into()),
+        ("has_more", more.into()),
+        ("changes", changes.into()),
+        ("change_cursor", cursor.into()),
+    ])
+    .property("changes_truncated", truncated)
+}
+
+fn sent() -> ObjectBuilder {
+    let duplicate = flag().description(Some("Whether an earlier request stored it."));
+    record([
+        ("message_id", refer("MessageId")),
+        ("seq", whole(1).into()),
+        ("sent_at", refer("Timestamp")),
+        ("message", refer("Message")),
+        ("duplicate", duplicate.into()),
+    ])
+}
+
+fn presence() -> ObjectBuilder {
+    record([
+        ("user_id", refer("UserId")),
+        ("status", refer("Status")),
+        ("last_seen", nullable_ref("Timestamp")),
+    ])
+}
+
+fn notified() -> ObjectBuilder {
+    let id = text().format(Some(super::format("uuid")));
+    let delivered = whole(0).description(Some("Live sessions that it was sent to."));
+    record([("id", id), ("delivered_to", delivered)])
+}
