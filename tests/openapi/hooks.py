@@ -1,0 +1,147 @@
+"""What the document cannot say: which ids exist, and the rules between two fields. schemathesis loads this module.
+
+What is wrong on purpose stays as it is: only what the document allows is led to where the service can agree.
+"""
+
+import atexit
+import json
+import os
+import re
+import uuid
+import zlib
+from collections import Counter, defaultdict
+from pathlib import Path
+from urllib.parse import unquote
+
+import schemathesis
+from schemathesis.core.parameters import ParameterLocation
+
+SCENE = json.loads(Path(os.environ["SIMURGH_TEST_SCENE"]).read_text())
+SERVICE = SCENE["service"]
+CALLER = SCENE["caller"]
+ID = re.compile(SCENE["id_pattern"])
+LARGEST = SCENE["largest_group"]
+SEND = ("POST", "/api/v1/conversations/{conversation_id}/messages")
+
+# Conversations that answers named: nothing replaces them.
+created = set()
+cursors = defaultdict(list, since=[SCENE["since"]])
+statuses = defaultdict(Counter)
+
+
+def one_of(pool, value):
+    """One of the pool, the same for the same value."""
+    return pool[zlib.crc32(str(value).encode()) % len(pool)]
+
+
+def is_id(value):
+    return isinstance(value, str) and ID.fullmatch(value) is not None
+
+
+@schemathesis.hook
+def before_load_schema(ctx, raw_schema):
+    """Closes what is answered, so that a field that is not described is found, and tells users' and services' rules apart."""
+    schemas = raw_schema["components"]["schemas"]
+    asked = {"NewConversation", "ConversationPatch", "NewMessage", "NewNotification"}
+    for name, schema in schemas.items():
+        if name not in asked:
+            close(schema)
+    sender = schemas["NewMessage"]["properties"].pop("sender_id")
+    if SERVICE:
+        # It must say for whom; what a user says of that is a field that nobody knows, and ignored.
+        schemas["NewMessage"]["properties"]["sender_id"] = sender["oneOf"][0]
+        schemas["NewMessage"]["required"].append("sender_id")
+        for path in raw_schema["paths"].values():
+            for operation in path.values():
+                for parameter in operation.get("parameters", []):
+                    if parameter["name"] == "user_id" and parameter["in"] == "query":
+                        parameter["required"] = True
+
+
+def close(schema):
+    for inner in schema.get("properties", {}).values():
+        close(inner)
+    if "properties" in schema:
+        schema.setdefault("additionalProperties", False)
+
+
+def is_right(case, location):
+    """Whether this part of a case is as the document says, and is there."""
+    part = case.meta.components.get(location) if case.meta else None
+    return part is None or part.mode.is_positive
+
+
+@schemathesis.hook
+def before_call(ctx, case, **kwargs):
+    called = (case.method.upper(), case.operation.path)
+    if case.path_parameters and is_right(case, ParameterLocation.PATH):
+        changed = in_path(called, case.path_parameters)
+        if changed is not None:
+            case.path_parameters = changed
+    if isinstance(case.query, dict) and is_right(case, ParameterLocation.QUERY):
+        case.query = in_query(called, dict(case.query))
+    if isinstance(case.body, dict) and is_right(case, ParameterLocation.BODY):
+        case.body = in_body(called, dict(case.body), (case.path_parameters or {}).get("conversation_id"))
+
+
+def in_path(called, parameters):
+    """Ids of what is there; none where the path is to have others. Parameters are escaped as they are sent."""
+    plain = {name: unquote(str(value)) for name, value in parameters.items()}
+    if not all(map(is_id, plain.values())):
+        return None
+    room, user = plain.get("conversation_id"), plain.get("user_id")
+    if room and room not in created and room not in SCENE["rooms"]:
+        plain["conversation_id"] = one_of(list(SCENE["rooms"]), room)
+    if user:
+        pool = next((pool for end, pool in SCENE["users"].items() if called[1].endswith(end)), SCENE["guests"])
+        plain["user_id"] = one_of(pool, user)
+    return plain
+
+
+def in_query(called, query):
+    if "before_seq" in query and "after_seq" in query:
+        del query["before_seq"]
+    if "user_id" in query:
+        query["user_id"] = CALLER
+    for name in ("cursor", "since"):
+        # A cursor is opaque: only the service makes them.
+        if query.get(name):
+            query[name] = one_of(["", *cursors[name]], query[name])
+    return query
+
+
+def in_body(called, body, room):
+    if called == ("POST", "/api/v1/conversations"):
+        others = [user for user in body["member_ids"] if user != CALLER]
+        if body["type"] == "direct":
+            body["member_ids"] = (others + SCENE["guests"])[:1]
+        if SERVICE:
+            body["member_ids"] = [CALLER, *body["member_ids"]][:LARGEST]
+        if not SERVICE and body.get("id"):
+            body["id"] = str(uuid.uuid5(uuid.NAMESPACE_OID, body["id"]))
+    elif called == SEND:
+        if body.get("reply_to_id"):
+            body["reply_to_id"] = SCENE["rooms"].get(room)
+        if SERVICE:
+            body["sender_id"] = CALLER
+    return body
+
+
+@schemathesis.hook
+def after_call(ctx, case, response):
+    if response.request.method != case.operation.method.upper():
+        return
+    statuses[case.operation.label][response.status_code] += 1
+    if response.status_code >= 300 or "json" not in response.headers.get("content-type", [""])[0]:
+        return
+    body = response.json()
+    if case.operation.label == "POST /api/v1/conversations":
+        created.add(body["id"])
+    for name, key in (("cursor", "next_cursor"), ("since", "change_cursor")):
+        if isinstance(body, dict) and body.get(key) and len(cursors[name]) < 20:
+            cursors[name].append(body[key])
+
+
+@atexit.register
+def tell():
+    Path(os.environ["SIMURGH_TEST_STATUSES"]).write_text(json.dumps(statuses))
