@@ -41,6 +41,8 @@ struct State {
     writes: Vec<Write>,
     /// Which queries fail.
     unreadable: Option<fn(&Query) -> bool>,
+    /// What eventual reads see in place of what is there.
+    lagging: Vec<Item>,
     /// Partition and sort key, or where the range begins.
     last_read: (String, String),
 }
@@ -75,6 +77,11 @@ impl FaultyStore {
     /// Queries for which this holds fail from now on.
     pub(crate) fn unreadable(&self, queries: fn(&Query) -> bool) {
         self.state.lock().unwrap().unreadable = Some(queries);
+    }
+
+    /// Eventual reads of several items see this one as it was.
+    pub(crate) fn lag(&self, item: Item) {
+        self.state.lock().unwrap().lagging.push(item);
     }
 
     /// The item or the range that was read last, by partition and sort key.
@@ -165,7 +172,15 @@ impl Store for FaultyStore {
 
     async fn get_many(&self, keys: &[Key], consistency: Consistency) -> Result<Vec<Item>, StoreError> {
         self.pause().await;
-        self.store.get_many(keys, consistency).await
+        let mut items = self.store.get_many(keys, consistency).await?;
+        if consistency == Consistency::Eventual {
+            let lagging = self.state.lock().unwrap().lagging.clone();
+            for item in &mut items {
+                let was = lagging.iter().find(|was| was.key == item.key);
+                item.clone_from(was.unwrap_or(&item.clone()));
+            }
+        }
+        Ok(items)
     }
 
     async fn put(&self, write: Write) -> Result<Item, StoreError> {

@@ -55,7 +55,7 @@ impl Worker {
         let user = request.acting_user(None)?;
         let memberships = self.memberships(request, &user).await?;
         let visible = self.visible_to(request, &user, &memberships).await?;
-        let active = sorted(self.active(request, &memberships).await?);
+        let active = sorted(self.active(request, &memberships, Consistency::Eventual).await?);
         let unread = self.unread(request, &user, active).await?;
         Ok(Success::ok(&JoinedUser { visible, unread }))
     }

@@ -81,8 +81,8 @@ fn behind(all: Vec<Active>, cursor: Option<&Cursor>) -> Vec<Active> {
 
 impl Worker {
     /// `GET /api/v1/conversations`: `{conversations, next_cursor}`. A page may be shorter than `limit`: go by
-    /// `next_cursor`, null at the end. What becomes active while pages are read moves before them and may be missed
-    /// there.
+    /// `next_cursor`, null at the end. What becomes active while pages are read moves before them: it is shown once or,
+    /// where it had not been yet, not any more; who wants it reads the first pages again.
     ///
     /// # Errors
     /// `validation_failed` for a cursor that is none.
@@ -96,7 +96,10 @@ impl Worker {
         let user = request.acting_user(user)?;
         let cursor = cursor.map(Cursor::parse).transpose()?;
         let memberships = self.memberships(request, &user).await?;
-        let all = sorted(self.active(request, &memberships).await?);
+        // Behind a cursor nothing may be read that is older than what made it: what was shown at its new place would
+        // be shown again at its old one.
+        let consistency = if cursor.is_some() { Consistency::Strong } else { Consistency::Eventual };
+        let all = sorted(self.active(request, &memberships, consistency).await?);
         let (mut page, mut bytes, mut last) = (Vec::new(), 0, None);
         let mut left = behind(all, cursor.as_ref()).into_iter().peekable();
         while page.len() < limit && left.peek().is_some() {
@@ -119,11 +122,12 @@ impl Worker {
         &self,
         request: &Request,
         memberships: &[(ConversationId, MembershipDocument)],
+        consistency: Consistency,
     ) -> Result<Vec<Active>, Refusal> {
         request.in_time(&self.env)?;
         let asked: Vec<Key> = memberships.iter().map(|(id, _)| keys::head(id)).collect();
         let mut heads = BTreeMap::new();
-        for item in self.store.get_many(&asked, Consistency::Eventual).await? {
+        for item in self.store.get_many(&asked, consistency).await? {
             let head: HeadDocument = document::read(&item)?;
             heads.insert(item.key, head);
         }

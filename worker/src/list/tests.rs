@@ -5,7 +5,7 @@ use simurgh_protocol::{ConversationId, envelope::Call};
 use tokio::time::sleep;
 
 use crate::{
-    fixture::{World, add, reason, remove, user},
+    fixture::{World, add, create, reason, remove, user},
     log::HeadDocument,
     rig::Rig,
     store::keys,
@@ -66,6 +66,25 @@ async fn pages_follow_one_another_whatever_is_written_between() {
     let third = world.call("alice", list(None, 1, Some(cursor))).await.unwrap().1;
     assert_eq!((ids(&third), &third["next_cursor"]), (vec![all[0].clone()], &Value::Null));
     assert_eq!(reason(world.call("alice", list(None, 1, Some("nonsense"))).await), "validation_failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_shown_is_not_shown_again_where_a_replica_lags() {
+    let rig = Rig::new(1, Duration::ZERO, 1).await;
+    rig.send(0, "alice", "one").await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    let before = rig.item(&keys::head(&rig.room)).await.unwrap();
+    let group = create(json!({"type": "group", "member_ids": []}));
+    let other = rig.call(0, "alice", group).await.unwrap().1["id"].clone();
+    sleep(Duration::from_secs(1)).await;
+    rig.send(0, "alice", "two").await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+
+    let first = rig.call(0, "alice", list(None, 1, None)).await.unwrap().1;
+    assert_eq!(ids(&first), [rig.room.clone()]);
+    rig.store.lag(before);
+    let second = rig.call(0, "alice", list(None, 1, first["next_cursor"].as_str())).await.unwrap().1;
+    assert_eq!((&second["conversations"][0]["id"], &second["next_cursor"]), (&other, &Value::Null));
 }
 
 #[tokio::test(start_paused = true)]
