@@ -154,7 +154,8 @@ impl World {
             online_at: now,
         };
         let chosen = status.map(|status| ChosenStatus { status, at: now });
-        let entry = UserPresence { chosen, metas: refs.iter().map(meta).collect(), dropped: 0 };
+        let entry =
+            UserPresence { chosen, metas: refs.iter().map(meta).collect(), ..UserPresence::default() };
         let key = subject::user_key(&user(who), GATEWAY);
         self.bus.put(Bucket::Presence, &key, envelope::encode(&entry)).await.unwrap();
         self.bus.put(Bucket::Leases, &subject::lease_key(GATEWAY), Vec::new().into()).await.unwrap();

@@ -78,7 +78,7 @@ impl Rig {
             let key = subject::user_key(&user, "g1");
             let meta =
                 PresenceMeta { user, phx_ref: who.to_owned(), phx_ref_prev: None, online_at: self.env.now() };
-            let entry = UserPresence { chosen: None, metas: vec![meta], dropped: 0 };
+            let entry = UserPresence { chosen: None, metas: vec![meta], ..UserPresence::default() };
             self.bus.put(Bucket::Presence, &key, envelope::encode(&entry)).await.unwrap();
         }
         self.renew_lease().await;

@@ -96,6 +96,9 @@ pub(super) async fn start(
 ) -> Result<impl Stream<Item = Result<Event, Status>> + Send + use<>, Status> {
     caller.count(RateClass::Joins)?;
     let shared = Arc::clone(&caller.shared);
+    if shared.draining.is_cancelled() {
+        return Err(status(Refusal::unavailable("this gateway is stopping: subscribe elsewhere")));
+    }
     let full = || Refusal::new(Reason::RateLimitExceeded, format!("there are {SUBSCRIPTIONS} subscriptions"));
     let place = places.0.try_acquire_owned().map_err(|_| status(full()))?;
     let wait = shared.joins.reserve(shared.env.instant()).map_err(|wait| status(rates::exceeded(wait)))?;

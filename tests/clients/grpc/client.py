@@ -9,7 +9,6 @@ is answered by its end; its events are lines `{"stream": n, "event": {…}}`."""
 
 import json
 import sys
-import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,23 +20,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
-from grpc_tools import protoc
 
-PROTOS = Path(__file__).resolve().parents[3] / "shared" / "rpc" / "proto"
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "shared" / "rpc" / "proto"))
+messages, services = grpc.protos_and_services("simurgh/v1/messaging.proto")
 
 writing = threading.Lock()
-
-
-def stubs():
-    """The modules that `protoc` makes of the .proto."""
-    folder = tempfile.mkdtemp()
-    wellknown = Path(protoc.__file__).parent / "_proto"
-    arguments = ["", f"-I{PROTOS}", f"-I{wellknown}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
-    assert protoc.main([*arguments, "simurgh/v1/messaging.proto"]) == 0
-    sys.path.insert(0, folder)
-    from simurgh.v1 import messaging_pb2, messaging_pb2_grpc
-
-    return messaging_pb2, messaging_pb2_grpc
 
 
 def say(line):
@@ -64,7 +51,6 @@ def failed(error):
 
 class Client:
     def __init__(self):
-        self.messages, self.services = stubs()
         self.channels, self.streams, self.running = {}, {}, {}
 
     def channel(self, to):
@@ -75,11 +61,11 @@ class Client:
         return self.channels[to]
 
     def asked(self, line):
-        service = self.messages.DESCRIPTOR.services_by_name["Messaging"]
+        service = messages.DESCRIPTOR.services_by_name["Messaging"]
         method = service.methods_by_name[line["method"]]
-        kind = getattr(self.messages, method.input_type.name)
+        kind = getattr(messages, method.input_type.name)
         request = ParseDict(line["request"], kind())
-        stub = getattr(self.services.MessagingStub(self.channel(line["to"])), line["method"])
+        stub = getattr(services.MessagingStub(self.channel(line["to"])), line["method"])
         metadata = [("authorization", f"Bearer {line['token']}")] if line.get("token") else []
         return stub, request, {"metadata": metadata, "timeout": line.get("timeout")}
 
