@@ -11,9 +11,9 @@ import { until } from "./wait.mjs";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-/** The path of one of the three programs; throws the command that builds it. */
-export function binary(name) {
-  const file = path.join(process.env.SIMURGH_TEST_BIN ?? path.join(ROOT, "target/ci"), name);
+/** The path of one of the three programs, of this build or of another one's `folder`; throws the command that builds it. */
+export function binary(name, folder = process.env.SIMURGH_TEST_BIN ?? path.join(ROOT, "target/ci")) {
+  const file = path.join(folder, name);
   if (!existsSync(file)) throw new Error(`${file} is not there: cargo build --profile ci --workspace --bins`);
   return file;
 }

@@ -154,9 +154,11 @@ export class Cluster {
     };
   }
 
-  async startGateway({ env, wait = true } = {}) {
-    const [port, internal] = [await freePort(), await freePort()];
-    const program = this.launch(`gateway-${(this.count += 1)}`, binary("simurgh-gateway"), [], {
+  /** `port` and `internal` where it takes another's place; `folder` has the program, where it is of another build. */
+  async startGateway({ env, wait = true, port, internal, folder } = {}) {
+    port ??= await freePort();
+    internal ??= await freePort();
+    const program = this.launch(`gateway-${(this.count += 1)}`, binary("simurgh-gateway", folder), [], {
       env: {
         SIMURGH_NATS_URL: natsUrl(this.nats.port, "gateway"),
         ...this.settings(),
@@ -169,16 +171,16 @@ export class Cluster {
         ...env,
       },
     });
-    Object.assign(program, { url: `http://127.0.0.1:${port}`, internal: `http://127.0.0.1:${internal}` });
+    Object.assign(program, { url: `http://127.0.0.1:${port}`, internal: `http://127.0.0.1:${internal}`, ports: { port, internal } });
     program.serves = () => answers200(`${program.url}/readyz`);
     this.gatewayPrograms.push(program);
     if (wait) await program.ready(program.serves);
     return program;
   }
 
-  async startWorker({ env, wait = true } = {}) {
-    const port = await freePort();
-    const program = this.launch(`worker-${(this.count += 1)}`, binary("simurgh-worker"), [], {
+  async startWorker({ env, wait = true, port, folder } = {}) {
+    port ??= await freePort();
+    const program = this.launch(`worker-${(this.count += 1)}`, binary("simurgh-worker", folder), [], {
       env: {
         SIMURGH_NATS_URL: natsUrl(this.nats.port, "worker"),
         ...this.settings(),
@@ -191,7 +193,7 @@ export class Cluster {
         ...env,
       },
     });
-    program.url = `http://127.0.0.1:${port}`;
+    Object.assign(program, { url: `http://127.0.0.1:${port}`, ports: { port } });
     program.serves = () => answers200(`${program.url}/readyz`);
     this.workerPrograms.push(program);
     if (wait) await program.ready(program.serves);

@@ -1,4 +1,4 @@
-"""HAProxy in front of gateways: stock clients walk through it, by WebSocket and by long poll."""
+"""HAProxy in front of gateways: stock clients walk through it, by WebSocket and by long poll, and while gateways are replaced."""
 
 import json
 import os
@@ -10,6 +10,30 @@ import unittest
 from sources import BIN, INFRA, ROOT, call
 from test_emulator import answer
 from test_images import free_port
+
+
+REHEARSAL = ROOT / "tests" / "rehearsal" / "run"
+
+
+class Rehearsal(unittest.TestCase):
+    """Gateways are replaced behind HAProxy; as small as it can be, and by hand as large as one likes."""
+
+    def rehearse(self, *options):
+        command = [REHEARSAL, "--clients", "60", "--delay", "3s", "--window", "3s", *options]
+        environment = {**os.environ, "SIMURGH_TEST_BIN": str(BIN)}
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+    def test_a_rolling_deploy_and_an_outage_of_nats_lose_nothing(self):
+        done = self.rehearse("--calm", "3", "--outage", "8")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for phase in ("at rest", "rolling deploy", "nats-server away for 8 s"):
+            self.assertIn(f"{phase}: lost 0, duplicated 0, out of order 0", done.stdout)
+
+    def test_processes_that_are_not_given_the_time_to_end_are_told(self):
+        done = self.rehearse("--calm", "1", "--outage", "0", "--grace", "1")
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn("gateway-1 did not end by itself", done.stdout)
+        self.assertIn("closed otherwise than with 1012", done.stdout)
 
 
 class HaProxy(unittest.TestCase):
