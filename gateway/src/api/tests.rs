@@ -1,3 +1,8 @@
+use std::{
+    io::{self, Seek as _},
+    sync::Arc,
+};
+
 use serde_json::{Value, json};
 use simurgh_protocol::{
     Reason, Refusal,
@@ -285,6 +290,25 @@ async fn every_answer_has_a_request_id() {
         let heard = exchange(&mut served.connect().await, &ask(&id)).await;
         assert_eq!(heard.header("x-request-id").unwrap().len(), 36, "{id}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_names_the_request_that_a_line_is_about() {
+    let mut log = tempfile::tempfile().unwrap();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(log.try_clone().unwrap())).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let served = Served::new(&[]).await;
+    let token = testing::user_token(&served.env, "alice");
+    let ask = format!(
+        "GET /api/v1/contacts HTTP/1.1\nhost: x\nx-request-id: mine-1\nauthorization: Bearer {token}\n\n"
+    );
+    let heard = exchange(&mut served.connect().await, &ask).await;
+    assert_eq!((heard.status, heard.header("x-request-id")), (503, Some("mine-1")));
+    log.rewind().unwrap();
+    let text = io::read_to_string(log).unwrap();
+    let line = text.lines().find(|line| line.contains("a worker did not answer in time"));
+    assert!(line.unwrap().contains("id=\"mine-1\""), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

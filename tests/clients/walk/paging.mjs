@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 
 import { suite, walk } from "../support.mjs";
-import { until } from "../wait.mjs";
+import { together, until } from "../wait.mjs";
 
 const CONVERSATIONS = "/api/v1/conversations";
 /** Messages or conversations on a page. */
@@ -20,31 +20,10 @@ async function post(scene, sender, id) {
   return sent.body.seq;
 }
 
-/** Somebody who writes without a pause until it is stopped; `more()` awaits that something more was written. */
-function writing(write) {
-  const state = { written: 0, stopped: false };
-  const done = (async () => {
-    while (!state.stopped) {
-      await write();
-      state.written += 1;
-    }
-  })();
-  // A write that fails is told to whoever waits for the next one.
-  let failed;
-  done.catch((error) => (failed = error));
-  return {
-    more: () => {
-      const before = state.written;
-      return until(() => {
-        if (failed) throw failed;
-        return state.written > before;
-      }, { what: "something to be written between two pages" });
-    },
-    stop: () => {
-      state.stopped = true;
-      return done;
-    },
-  };
+/** A page read while others write, some of it before the answer and all of it before the next page. */
+async function beside(writes, page) {
+  const [read] = await together([page(), ...Array.from({ length: 3 }, writes)]);
+  return read;
 }
 
 /** A group of alice and bob with so many messages, and how bob reads a page of it. */
@@ -57,28 +36,19 @@ async function log(scene, messages) {
     assert.equal(status, 200, JSON.stringify(body));
     return { seqs: body.messages.map(({ seq }) => seq), more: body.has_more };
   };
-  return { page, others: writing(() => post(scene, alice, id)) };
+  return { page, write: () => post(scene, alice, id) };
 }
 
 suite("paging while others write", () => {
   walk("history read forward is every message once, and comes to an end", async (scene) => {
     const there = 5 * LIMIT;
-    const { page, others } = await log(scene, there);
+    const { page, write } = await log(scene, there);
     const seen = [];
-    let more = true;
-    try {
-      while (seen.length < there) {
-        const { seqs } = await page(`&after_seq=${seen.at(-1) ?? 0}`);
-        seen.push(...seqs);
-        await others.more();
-      }
-    } finally {
-      await others.stop();
-    }
-    while (more) {
+    while (seen.length < there) seen.push(...(await beside(write, () => page(`&after_seq=${seen.at(-1) ?? 0}`))).seqs);
+    for (let more = true; more; ) {
       const next = await page(`&after_seq=${seen.at(-1)}`);
       seen.push(...next.seqs);
-      more = next.more;
+      ({ more } = next);
     }
     assert.ok(seen.length > there, "what was written meanwhile is there, too");
     assert.deepEqual(seen, range(1, seen.length));
@@ -86,18 +56,12 @@ suite("paging while others write", () => {
   }, { webSocket: true });
 
   walk("history read backward is every message once that was there when it began", async (scene) => {
-    const { page, others } = await log(scene, 5 * LIMIT);
+    const { page, write } = await log(scene, 5 * LIMIT);
     let seen = [];
-    let more = true;
-    try {
-      while (more) {
-        const next = await page(seen.length > 0 ? `&before_seq=${seen[0]}` : "");
-        seen = [...next.seqs, ...seen];
-        more = next.more;
-        await others.more();
-      }
-    } finally {
-      await others.stop();
+    for (let more = true; more; ) {
+      const next = await beside(write, () => page(seen.length > 0 ? `&before_seq=${seen[0]}` : ""));
+      seen = [...next.seqs, ...seen];
+      ({ more } = next);
     }
     assert.ok(seen.length >= 5 * LIMIT);
     assert.deepEqual(seen, range(1, seen.length));

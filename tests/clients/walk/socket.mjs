@@ -66,30 +66,6 @@ suite("the upgrade", () => {
     assert.equal((await both.ask("1", "1", `user:${alice}`, "phx_join", {}))[4].status, "ok");
   }, { webSocket: true });
 
-  walk("browsers are let in by CORS", async (scene) => {
-    const origin = "https://app.example";
-    const asked = await http(scene.gateway(), "OPTIONS", "/api/v1/conversations", {
-      headers: {
-        origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type",
-      },
-    });
-    assert.ok([200, 204].includes(asked.status), `${asked.status}`);
-    assert.ok(["*", origin].includes(asked.headers.get("access-control-allow-origin")));
-    const allowed = asked.headers.get("access-control-allow-headers").toLowerCase();
-    for (const header of ["authorization", "content-type"]) assert.ok(allowed.includes(header), allowed);
-    for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE"]) {
-      const answer = await http(scene.gateway(), "OPTIONS", "/api/v1/conversations", {
-        headers: { origin, "access-control-request-method": method },
-      });
-      assert.ok(answer.headers.get("access-control-allow-methods").includes(method), method);
-    }
-    const call = await scene.as(scene.user("alice"), "GET", "/api/v1/conversations", undefined, { headers: { origin } });
-    assert.ok(["*", origin].includes(call.headers.get("access-control-allow-origin")));
-    const refusal = await http(scene.gateway(), "GET", "/api/v1/conversations", { headers: { origin } });
-    assert.equal(refusal.status, 401);
-    assert.ok(refusal.headers.get("access-control-allow-origin"), "a page must be able to read a refusal, too");
-  });
-
   walk("health and readiness are told on the public listener", async (scene) => {
     for (const gateway of scene.gateways) {
       assert.equal((await http(gateway, "GET", "/healthz")).status, 200);
