@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use simurgh_protocol::{
     ConversationId, MessageId, Refusal, Timestamp, UserId,
-    envelope::Success,
+    envelope::{Principal, Success},
     limits,
     record::{Conversation, Message},
 };
@@ -176,6 +176,7 @@ impl Worker {
         }
         let last_read_seq = member.document.last_read_seq.max(sent_last(user, slot.as_ref()));
         let last_message = slot.and_then(|mut slot| slot.messages.pop()).map(|message| message.shown(id));
+        let last_message = self.preview(request, id, user, last_message).await?;
         let last_seq = last_message.as_ref().map_or(0, |message| message.seq);
         Ok(Some(Listed {
             conversation: shown(id, &roster, meta.document, last_seq),
@@ -183,6 +184,20 @@ impl Worker {
             last_read_seq,
             unread_count: last_seq.saturating_sub(last_read_seq),
         }))
+    }
+
+    /// The last message as the user sees it.
+    async fn preview(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        user: &UserId,
+        last: Option<Message>,
+    ) -> Result<Option<Message>, Refusal> {
+        // Also where a service asks for the user.
+        let request = Request { principal: Principal::User(user.clone()), ..request.clone() };
+        let shown = self.with_quotes(&request, id, last.into_iter().collect()).await?;
+        Ok(self.without_hidden(&request, id, shown).await?.pop())
     }
 
     /// From the log itself: that costs no more than from the slot that a head names, and does not lag.

@@ -20,6 +20,7 @@ pub(crate) mod queue;
 pub(crate) mod range;
 pub(crate) mod read;
 pub(crate) mod send;
+pub(crate) mod shown;
 pub(crate) mod slot;
 #[cfg(test)]
 mod tests;

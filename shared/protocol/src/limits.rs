@@ -1,5 +1,7 @@
 //! Default limits (contract section 5). Each has a setting of the same meaning.
 
+use std::time::Duration;
+
 /// Bytes of a token that proves who a client is.
 pub const TOKEN_BYTES: usize = 16 * 1024;
 /// How deep arrays and objects of a client's payload may be in each other: as deep as JSON readers commonly go.
@@ -48,6 +50,10 @@ pub const CLIENT_RANDOM_MAX: u64 = 1 << 53;
 pub const CLIENT_RANDOM_CHARS: usize = 64;
 /// Characters of a `message_type`.
 pub const MESSAGE_TYPE_CHARS: usize = 32;
+/// Characters of a quoted message's preview.
+pub const PREVIEW_CHARS: usize = 100;
+/// How long after it was sent a message may be edited.
+pub const EDIT_WINDOW: Duration = Duration::from_hours(24);
 /// Bytes of a reaction.
 pub const REACTION_BYTES: usize = 64;
 /// Characters of a user's or a conversation's id.

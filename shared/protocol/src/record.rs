@@ -68,11 +68,68 @@ pub struct Message {
     pub client_random: ClientRandom,
     /// The message it answers.
     pub reply_to_id: Option<MessageId>,
+    /// What that message is now; there exactly where `reply_to_id` is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<Quoted>,
     /// When it was stored.
     pub sent_at: Timestamp,
+    /// When its content or metadata were changed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    /// When it was deleted for everyone: its content and metadata are gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+    /// Whether whom it is shown to has deleted it for itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
     /// In history only: who reacted how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reactions: Option<BTreeMap<String, Vec<UserId>>>,
+}
+
+impl Message {
+    /// What is shown of it where another message answers it.
+    #[must_use]
+    pub fn quoted(&self) -> Quoted {
+        let seen = self.deleted_at.is_none() && !self.hidden;
+        Quoted {
+            id: self.id,
+            seq: self.seq,
+            sender_id: self.sender_id.clone(),
+            message_type: self.message_type.clone(),
+            preview: seen.then(|| self.content.chars().take(limits::PREVIEW_CHARS).collect()),
+        }
+    }
+
+    /// The message as it is shown to somebody who has deleted it for itself: its place, and nothing of what it says.
+    #[must_use]
+    pub fn hide(self) -> Self {
+        Self {
+            content: String::new(),
+            metadata: Raw::empty(),
+            reply_to_id: None,
+            reply_to: None,
+            edited_at: None,
+            hidden: true,
+            reactions: self.reactions.map(|_| BTreeMap::new()),
+            ..self
+        }
+    }
+}
+
+/// The message that another one answers, as it was when the answer was read (contract section 3.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quoted {
+    /// Its id.
+    pub id: MessageId,
+    /// Its place in the conversation.
+    pub seq: u64,
+    /// Who sent it.
+    pub sender_id: UserId,
+    /// As it was sent.
+    pub message_type: String,
+    /// How its content begins; null where it is deleted, or hidden from whom this is shown to.
+    pub preview: Option<String>,
 }
 
 /// The two kinds of conversation.

@@ -5,6 +5,7 @@ use simurgh_protocol::{
     ConversationId, MessageId, Raw, Reason, Refusal, Timestamp,
     envelope::{ConversationEvent, Logged},
     event::sent,
+    record::Message,
 };
 
 use super::{
@@ -63,6 +64,10 @@ impl Worker {
         };
         let (mut open, mut done) = (Vec::new(), Vec::new());
         for (waiting, claimed) in self.claim_all(id, roster.as_deref(), seen, batch).await {
+            let claimed = match (claimed, &waiting.draft.refused) {
+                (Ok(Claimed::Open(_)), Some(refusal)) => Err(refusal.clone()),
+                (claimed, _) => claimed,
+            };
             match claimed {
                 Ok(Claimed::Open(claim)) => open.push(Open { waiting, claim, random: self.env.random_u64() }),
                 Ok(Claimed::Stored(message)) => done.push(Done { waiting, message: *message, fresh: false }),
@@ -225,12 +230,14 @@ impl Worker {
         }
         let tail = tail_of(&done);
         let mut burst = Burst { look: tail.is_none(), tail, ..Burst::of(roster.version) };
-        let (mut logged, mut notices) = (Vec::new(), Vec::new());
-        for Done { message, fresh, .. } in &done {
-            let payload = Raw::of(&message.clone().shown(id));
-            burst.reads(&message.sender, message.seq());
-            let entry = Logged { seq: message.seq(), payload: payload.clone() };
-            if *fresh {
+        let (mut logged, mut notices, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for done in done {
+            let (message, fresh) = (self.shown_done(id, &done).await, done.fresh);
+            let payload = Raw::of(&message);
+            burst.reads(&message.sender_id, message.seq);
+            let entry = Logged { seq: message.seq, payload: payload.clone() };
+            answers.push((done, message));
+            if fresh {
                 notices.push(Notice { event: sent::NEW_MESSAGE, payload });
                 logged.push(entry);
             } else {
@@ -242,15 +249,27 @@ impl Worker {
             self.tell_conversation(id, roster.version, ConversationEvent::Messages(logged)).await;
         }
         self.note_burst(id, burst);
-        for Done { waiting, message, .. } in done {
-            let duplicate = message.command != waiting.request.id;
+        for (Done { waiting, message: stored, .. }, message) in answers {
+            let duplicate = stored.command != waiting.request.id;
             self.metrics.message(if duplicate { "duplicate" } else { "stored" });
-            let answer = send::reply(waiting.request.id, message, id);
-            waiting.answer(Ok(answer));
+            waiting.answer(Ok(send::reply(&message, duplicate)));
         }
         if !notices.is_empty() {
             self.notify_members(id, Notices { users: roster.members.iter().cloned().collect(), notices });
         }
+    }
+
+    /// A message that was sent, with what it answers.
+    async fn shown_done(&self, id: &ConversationId, done: &Done) -> Message {
+        let Done { waiting, message, .. } = done;
+        let message = message.clone().shown(id);
+        let quote = waiting.draft.quote.as_ref().filter(|quote| Some(quote.id) == message.reply_to_id);
+        if quote.is_some() || message.reply_to_id.is_none() {
+            return Message { reply_to: quote.cloned(), ..message };
+        }
+        // A repeat that does not say what the first one did.
+        let found = self.with_quotes(&waiting.request, id, vec![message.clone()]).await;
+        found.ok().and_then(|mut found| found.pop()).unwrap_or(message)
     }
 }
 

@@ -106,7 +106,7 @@ impl Worker {
             firsts.clone().into_iter().map(|(_, seq)| async move { self.message_at(request, id, seq).await });
         let found = stream::iter(found).buffered(CONCURRENCY).try_collect::<Vec<_>>().await?;
         let found: Vec<Message> = found.into_iter().flatten().map(|message| message.shown(id)).collect();
-        let messages = self.with_reactions(request, id, found).await?;
+        let messages = self.shown_to(request, id, found).await?;
         let shown = fitting(messages, bytes);
         // What was left out is first met at its first change.
         let left_out = firsts.get(shown.len()).map(|(first, _)| first - 1);

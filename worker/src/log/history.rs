@@ -96,8 +96,8 @@ impl Worker {
             Part::After(after) => self.messages_after(request, id, after, last_seq, room).await?,
             Part::UpTo(to) => self.messages_before(request, id, to, room).await?,
         };
-        // With their reactions, fewer of them may fit.
-        Ok(room.fill(self.with_reactions(request, id, messages).await?, size))
+        // With their reactions and what they answer, fewer of them may fit.
+        Ok(room.fill(self.shown_to(request, id, messages).await?, size))
     }
 }
 

@@ -89,7 +89,7 @@ impl Worker {
         let Some(after) = asked else { return Ok(Vec::new()) };
         let room = Room { count: limits::JOIN_MESSAGES, bytes: limits::JOIN_BYTES };
         let messages = self.messages_after(request, id, after, last_seq, room).await?;
-        Ok(room.fill(self.with_reactions(request, id, messages).await?, size))
+        Ok(room.fill(self.shown_to(request, id, messages).await?, size))
     }
 
     /// What changed since, where that was asked for, up to `change_seq`.

@@ -128,6 +128,8 @@ mod tests {
             metadata: Raw::empty(),
             client_random: ClientRandom::Number(name),
             reply_to: None,
+            quote: None,
+            refused: None,
             hash: String::new(),
         };
         Waiting { request, draft, span: Span::none(), done: oneshot::channel().0 }

@@ -6,7 +6,7 @@ use simurgh_protocol::{
     limits,
 };
 
-use super::read::{Room, SLACK, left};
+use super::read::{Room, SLACK, left, size};
 use crate::{Request, Worker, access::MembersDocument, store::keys};
 
 /// Bytes of changes in a range; what messages leave free is theirs, too.
@@ -25,6 +25,7 @@ impl Worker {
         let ends = self.ends(request, id).await?;
         let room = Room { count: usize::MAX, bytes: limits::ENVELOPE_BYTES - SLACK - CHANGE_BYTES };
         let messages = self.messages_after(request, id, after_seq, ends.last_seq(), room).await?;
+        let messages = room.fill(self.with_quotes(request, id, messages).await?, size);
         // Where messages are left out, so are the changes from the first to one of them on: told a change to a message
         // that is still to come, a client has nothing to apply it to.
         let seen = messages.last().map_or(ends.last_seq(), |last| last.seq);

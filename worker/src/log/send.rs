@@ -6,12 +6,17 @@ use simurgh_protocol::{
     ConversationId, MessageId, Raw, Reason, Refusal, Timestamp, UserId,
     envelope::{Principal, Success},
     limits,
-    record::{ClientRandom, Message},
+    record::{ClientRandom, Message, Quoted},
 };
 use uuid::Uuid;
 
 use super::slot::StoredMessage;
-use crate::{Limits, Request, Worker, access::Roster, validate};
+use crate::{
+    Limits, Request, Worker,
+    access::Roster,
+    store::{Consistency, keys},
+    validate,
+};
 
 /// The type of a service's announcements.
 const SYSTEM: &str = "system";
@@ -38,6 +43,10 @@ pub(crate) struct Draft {
     pub(crate) metadata: Raw,
     pub(crate) client_random: ClientRandom,
     pub(crate) reply_to: Option<MessageId>,
+    /// What that message was when it was looked up.
+    pub(crate) quote: Option<Quoted>,
+    /// Why it may not be stored; what was stored under its name before is still answered.
+    pub(crate) refused: Option<Refusal>,
     /// Of type and content: what a repeat is judged by.
     pub(crate) hash: String,
 }
@@ -80,6 +89,8 @@ impl Draft {
             metadata: validate::metadata(payload.metadata.as_ref(), limits.metadata_bytes)?,
             client_random: payload.client_random,
             reply_to: reply_to.transpose()?,
+            quote: None,
+            refused: None,
         })
     }
 
@@ -95,6 +106,8 @@ impl Draft {
             reply_to: self.reply_to,
             sent_at,
             command,
+            edited_at: None,
+            deleted: None,
         }
     }
 
@@ -117,7 +130,7 @@ fn check_type(word: &str) -> Result<(), Refusal> {
 }
 
 fn no_such_message() -> Refusal {
-    Refusal::invalid("reply_to_id", "must be a message of this conversation")
+    Refusal::invalid("reply_to_id", "must be a message of this conversation that is there and that its sender sees")
 }
 
 fn hash(message_type: &str, content: &str) -> String {
@@ -147,12 +160,10 @@ pub(crate) fn may_send(principal: &Principal, draft: &Draft, roster: Option<&Ros
     }
 }
 
-/// The answer to a send: 201 where this request stored the message, 200 where an earlier one did.
-pub(crate) fn reply(request: Uuid, stored: StoredMessage, conversation: &ConversationId) -> Success {
-    let duplicate = stored.command != request;
-    let message = stored.shown(conversation);
-    let Message { id, seq, sent_at, .. } = message;
-    let body = Raw::of(&Reply { message_id: id, seq, sent_at, message: &message, duplicate });
+/// The answer to a send: 201 where this request stored the message, 200 where an earlier one did (`duplicate`).
+pub(crate) fn reply(message: &Message, duplicate: bool) -> Success {
+    let Message { id, seq, sent_at, .. } = *message;
+    let body = Raw::of(&Reply { message_id: id, seq, sent_at, message, duplicate });
     Success { status: if duplicate { 200 } else { 201 }, body }
 }
 
@@ -164,13 +175,38 @@ impl Worker {
         id: &ConversationId,
         payload: &Raw,
     ) -> Result<Success, Refusal> {
-        let draft = Draft::read(payload, &request.principal, &self.limits)?;
+        let mut draft = Draft::read(payload, &request.principal, &self.limits)?;
         if let Some(reply_to) = draft.reply_to {
             // Before anything is looked up for them: whether a message exists is the members' business.
             self.member_access(request, id).await?;
-            self.message(request, id, reply_to).await?.ok_or_else(no_such_message)?;
+            match self.quote(request, id, &draft.sender, reply_to).await? {
+                Some(quote) => draft.quote = Some(quote),
+                // What it answered may have been deleted since it was stored: then this is a repeat, and safe.
+                None if self.is_claimed(request, id, &draft).await? => draft.refused = Some(no_such_message()),
+                None => return Err(no_such_message()),
+            }
         }
         self.enqueue(request, id, draft).await
+    }
+
+    /// The message that is to be answered, as it is now; `None` where there is none that the sender sees.
+    async fn quote(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        sender: &UserId,
+        reply_to: MessageId,
+    ) -> Result<Option<Quoted>, Refusal> {
+        let found = self.message(request, id, reply_to).await?;
+        let Some(found) = found.filter(|found| found.deleted.is_none()) else { return Ok(None) };
+        let hidden = self.hidden_among(request, id, sender, &[found.seq()].into()).await?;
+        Ok(hidden.is_empty().then(|| found.shown(id).quoted()))
+    }
+
+    async fn is_claimed(&self, request: &Request, id: &ConversationId, draft: &Draft) -> Result<bool, Refusal> {
+        request.in_time(&self.env)?;
+        let key = keys::claim(id, &draft.sender, &draft.client_random);
+        Ok(self.store.get(&key, Consistency::Strong).await?.is_some())
     }
 }
 

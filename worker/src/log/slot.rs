@@ -40,6 +40,22 @@ pub(crate) struct StoredMessage {
     /// The command that stored it: tells a client's repeat from another attempt of the gateway's.
     #[serde(rename = "cmd")]
     pub(crate) command: Uuid,
+    /// When it was edited last.
+    #[serde(rename = "edited", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) edited_at: Option<Timestamp>,
+    /// Where it was deleted for everyone: then there is no content, no metadata, and nothing that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deleted: Option<Deleted>,
+}
+
+/// That a message was deleted for everyone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Deleted {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// By whom; a service where nobody is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<UserId>,
 }
 
 fn is_empty(metadata: &Raw) -> bool {
@@ -57,7 +73,25 @@ impl StoredMessage {
         self.sender == *sender && self.client_random == *client_random
     }
 
-    /// The message as clients see it, without its reactions.
+    /// The message with other content and, where it is given, other metadata.
+    pub(crate) fn edited(self, content: String, metadata: Option<Raw>, at: Timestamp) -> Self {
+        let metadata = metadata.unwrap_or(self.metadata);
+        Self { content, metadata, edited_at: Some(at), ..self }
+    }
+
+    /// What is left of the message once it is deleted for everyone: its place, its sender, its name and its type.
+    pub(crate) fn tombstone(self, deleted: Deleted) -> Self {
+        Self {
+            content: String::new(),
+            metadata: Raw::empty(),
+            reply_to: None,
+            edited_at: None,
+            deleted: Some(deleted),
+            ..self
+        }
+    }
+
+    /// The message as clients see it, without its reactions and what it answers.
     pub(crate) fn shown(self, conversation: &ConversationId) -> Message {
         Message {
             id: self.id,
@@ -69,7 +103,11 @@ impl StoredMessage {
             metadata: self.metadata,
             client_random: self.client_random,
             reply_to_id: self.reply_to,
+            reply_to: None,
             sent_at: self.sent_at,
+            edited_at: self.edited_at,
+            deleted_at: self.deleted.map(|deleted| deleted.at),
+            hidden: false,
             reactions: None,
         }
     }
@@ -109,6 +147,30 @@ impl Slot {
     /// The write that stores these messages, the first of which is at `first`.
     pub(crate) fn write(id: &ConversationId, first: u64, messages: &[StoredMessage]) -> Write {
         document::write(keys::slot(id, first), &SlotDocument { messages }, Expect::Absent)
+    }
+
+    /// The write of a slot that was read at `version`, with these messages in it now.
+    pub(crate) fn rewrite(&self, id: &ConversationId, version: u64) -> Write {
+        let messages = &self.messages;
+        document::write(keys::slot(id, self.first), &SlotDocument { messages }, Expect::Version(version))
+    }
+
+    /// Bytes of its document.
+    pub(crate) fn bytes(&self) -> usize {
+        Raw::of(&SlotDocument { messages: &self.messages }).get().len()
+    }
+
+    /// The message at `seq`.
+    pub(crate) fn at(&self, seq: u64) -> Option<&StoredMessage> {
+        self.messages.iter().find(|message| message.seq() == seq)
+    }
+
+    /// The slot with this message in its place.
+    pub(crate) fn with(mut self, message: StoredMessage) -> Self {
+        if let Some(place) = self.messages.iter_mut().find(|other| other.id == message.id) {
+            *place = message;
+        }
+        self
     }
 
     /// The `seq` of the last message.

@@ -9,6 +9,7 @@
 //! | `l#{conversation}` | `{seq}` | a slot of the log: one or several messages |
 //! | `r#{conversation}` | `{seq}` | the reactions on a message |
 //! | `x#{conversation}` | `{change_seq}` | a change to a message |
+//! | `h#{conversation}#{user}` | `{seq}` | that the user deleted a message for itself |
 //! | `k#{conversation}#{sender}#{client_random}` | `claim` | a claim |
 //! | `d#{user}#{user}` | `direct` | the direct conversation of a pair |
 //! | `u#{user}` | `c#{conversation}` | membership, seen from the user |
@@ -108,6 +109,18 @@ pub fn change(id: &ConversationId, change_seq: u64) -> Key {
 #[must_use]
 pub fn changes(id: &ConversationId, from: u64, to: u64) -> Query {
     between(format!("x#{id}"), from, to)
+}
+
+/// That a user deleted a message for itself.
+#[must_use]
+pub fn hidden(id: &ConversationId, user: &UserId, seq: u64) -> Key {
+    key(format!("h#{id}#{user}"), seq_sk(seq))
+}
+
+/// The messages from `from` to `to`, both included, that a user deleted for itself.
+#[must_use]
+pub fn hidden_between(id: &ConversationId, user: &UserId, from: u64, to: u64) -> Query {
+    between(format!("h#{id}#{user}"), from, to)
 }
 
 /// The claim on a message.

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use simurgh_protocol::{
     Push, Raw,
-    envelope::{Call, ConversationEvent},
+    envelope::{Call, ConversationEvent, HistoryPage},
 };
 
 use crate::{
@@ -120,6 +120,47 @@ async fn an_answer_names_a_message_of_this_conversation() {
     assert_eq!(reason(rig.call(0, "mallory", answer(&first["message_id"])).await), "not_a_member");
     let (_, reply) = rig.call(0, "bob", answer(&first["message_id"])).await.unwrap();
     assert_eq!(reply["message"]["reply_to_id"], first["message_id"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_shows_whom_it_answers_and_how_that_begins() {
+    let mut rig = Rig::new(1, Duration::ZERO, 1).await;
+    let long = "é".repeat(300);
+    let (_, first) = rig.send(0, "alice", "short").await.unwrap();
+    let (_, second) = rig.call(0, "alice", rig.text("long", &long)).await.unwrap();
+    rig.told();
+    let answer = |name: &str, to: &Value| {
+        let payload = json!({"message_type": "text", "content": "x", "client_random": name,
+            "reply_to_id": to["message_id"]});
+        rig.push(Push::SendMessage, &payload)
+    };
+    let (to_first, to_second) = (answer("a", &first), answer("b", &second));
+    let quote = |of: &Value, preview: &str| json!({"id": of["message_id"], "seq": of["seq"], "sender_id": "alice",
+        "message_type": "text", "preview": preview});
+    let wanted = [quote(&first, "short"), quote(&second, &"é".repeat(100))];
+    for (call, wanted) in [to_first.clone(), to_second].into_iter().zip(&wanted) {
+        let (_, reply) = rig.call(0, "bob", call).await.unwrap();
+        assert_eq!(reply["message"]["reply_to"], *wanted);
+    }
+    for envelope in rig.told() {
+        let ConversationEvent::Messages(messages) = envelope.event else { continue };
+        let message: Value = messages[0].payload.parse().unwrap();
+        assert_eq!(message["reply_to"], wanted[messages[0].seq as usize - 3]);
+    }
+    // Both on the page and behind it, in a repeat, and in the list.
+    for after_seq in [0, 2] {
+        let page = HistoryPage { before_seq: None, after_seq: Some(after_seq), limit: 50, since: None };
+        let history = Call::History { conversation: rig.room.clone(), page };
+        let (_, page) = rig.call(0, "carol", history).await.unwrap();
+        let shown = page["messages"].as_array().unwrap();
+        let quotes: Vec<_> = shown.iter().filter_map(|message| message.get("reply_to")).collect();
+        assert_eq!(quotes, [&wanted[0], &wanted[1]], "{shown:?}");
+    }
+    let (_, again) = rig.call(0, "bob", to_first).await.unwrap();
+    assert_eq!((&again["duplicate"], &again["message"]["reply_to"]), (&json!(true), &wanted[0]));
+    let list = Call::ListConversations { user: None, limit: 1, cursor: None };
+    let (_, list) = rig.call(0, "bob", list).await.unwrap();
+    assert_eq!(list["conversations"][0]["last_message"]["reply_to"], wanted[1]);
 }
 
 #[tokio::test(start_paused = true)]
