@@ -10,10 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use simurgh_protocol::{
     ConversationId, Raw, Ref, Timestamp, UserId,
-    envelope::{
-        ConversationEnvelope, ConversationEvent, Head, Logged, LoggedChange, Membership, PresenceChange,
-        Range,
-    },
+    envelope::{ConversationEnvelope, ConversationEvent, Head, Membership, PresenceChange, Range},
     event::sent,
 };
 
@@ -26,6 +23,7 @@ use crate::{
 pub mod actor;
 mod channel;
 pub mod entry;
+mod logs;
 pub mod presence;
 
 use channel::Channel;
@@ -157,7 +155,9 @@ impl Topic {
         }
         self.members_version = self.members_version.max(envelope.members_version);
         match envelope.event {
-            ConversationEvent::Messages(messages) => self.messages(&messages),
+            ConversationEvent::Messages(messages) => {
+                messages.iter().for_each(|logged| self.message(logged, None));
+            }
             ConversationEvent::Change(change) => self.change(&change),
             ConversationEvent::Head(head) => self.heard_of(&head),
             ConversationEvent::Told { event, payload, except } => {
@@ -174,10 +174,14 @@ impl Topic {
         heard
     }
 
-    /// A part of the logs was read.
+    /// A part of the logs was read. Who deleted a message for itself meanwhile is shown its place only: the change that
+    /// says so lies behind the message, since changes go to those who have what they change.
     pub fn range(&mut self, range: &Range) {
         self.heard_of(&range.head);
-        self.messages(&range.messages);
+        let hidden = logs::hidden_in(&range.changes);
+        for logged in &range.messages {
+            self.message(logged, hidden.get(&logged.seq));
+        }
         for change in &range.changes {
             self.change(change);
         }
@@ -263,51 +267,6 @@ impl Topic {
 
     fn is_served(&self, channel: &Channel) -> bool {
         channel.full.is_none() && channel.checked_at >= self.members_version
-    }
-
-    fn messages(&mut self, messages: &[Logged]) {
-        for logged in messages {
-            let (known, mut deliveries) = (logged.seq <= self.last_seq, 0);
-            self.last_seq = self.last_seq.max(logged.seq);
-            let members_version = self.members_version;
-            let mut encoded = Encoded::new(&self.name, sent::NEW_MESSAGE, &logged.payload);
-            for ((_, id), channel) in &mut self.channels {
-                let form = channel.form;
-                if channel.seq + 1 == logged.seq
-                    && channel.checked_at >= members_version
-                    && channel.push(*id, &self.id, &self.metrics, || encoded.frame(form))
-                {
-                    channel.seq = logged.seq;
-                    deliveries += 1;
-                }
-            }
-            if known && deliveries == 0 {
-                self.metrics.repeats_dropped.inc();
-            } else {
-                self.metrics.fanned_out(deliveries);
-            }
-        }
-    }
-
-    /// A change goes to those who have the message that it changes; to the others it comes again behind that.
-    fn change(&mut self, change: &LoggedChange) {
-        self.last_change = self.last_change.max(change.change_seq);
-        self.last_seq = self.last_seq.max(change.seq);
-        let members_version = self.members_version;
-        let (mut deliveries, mut encoded) =
-            (0, Encoded::new(&self.name, &change.event, &change.payload).of_change(change.change_seq));
-        for ((_, id), channel) in &mut self.channels {
-            let form = channel.form;
-            if channel.change_seq + 1 == change.change_seq
-                && channel.seq >= change.seq
-                && channel.checked_at >= members_version
-                && channel.push(*id, &self.id, &self.metrics, || encoded.frame(form))
-            {
-                channel.change_seq = change.change_seq;
-                deliveries += 1;
-            }
-        }
-        self.metrics.fanned_out(deliveries);
     }
 
     /// What has no place in a log: it is lost to those who have no room.

@@ -5,19 +5,23 @@ use std::{env, error::Error, fs, path::PathBuf};
 const PROTO: &str = "proto/simurgh/v1/messaging.proto";
 
 /// What workers say as the JSON of the HTTP API and of sockets: its fields have the same names.
-const READ_FROM_JSON: [&str; 17] = [
+const READ_FROM_JSON: [&str; 21] = [
     "Conversation",
     "ConversationUpdated",
+    "EditMessageResponse",
     "ListContactsResponse",
     "ListConversationsResponse",
     "ListMessagesResponse",
+    "ListReceiptsResponse",
     "ListedConversation",
     "Message",
     "Notification",
     "NotifyResponse",
     "Presence",
+    "Quoted",
     "Reaction",
     "ReadReceipt",
+    "Receipt",
     "RevokeSessionsResponse",
     "SendMessageResponse",
     "SyncComplete",
@@ -26,13 +30,15 @@ const READ_FROM_JSON: [&str; 17] = [
 ];
 
 /// Fields of protobuf's own types, and what reads them.
-const WELL_KNOWN: [(&str, &str); 15] = [
+const WELL_KNOWN: [(&str, &str); 19] = [
     ("Conversation.created_at", "time"),
     ("Conversation.metadata", "object"),
     ("Conversation.updated_at", "time"),
     ("ConversationUpdated.metadata", "object"),
     ("ConversationUpdated.updated_at", "time"),
     ("Message.client_random", "value"),
+    ("Message.deleted_at", "time"),
+    ("Message.edited_at", "time"),
     ("Message.metadata", "object"),
     ("Message.sent_at", "time"),
     ("Notification.at", "time"),
@@ -40,6 +46,8 @@ const WELL_KNOWN: [(&str, &str); 15] = [
     ("Presence.last_seen", "time"),
     ("Reaction.timestamp", "time"),
     ("ReadReceipt.read_at", "time"),
+    ("Receipt.delivered_at", "time"),
+    ("Receipt.read_at", "time"),
     ("RevokeSessionsResponse.revoked_at", "time"),
     ("SyncComplete.at", "time"),
 ];

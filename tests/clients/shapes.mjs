@@ -1,6 +1,7 @@
 // The shapes of the contract: exact key sets, and the types of what differs from run to run.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -43,9 +44,24 @@ export function text(value, name = "a text") {
   assert.ok(value.length > 0, `${name} is not empty`);
 }
 
-/** A message, `want` holding what is known of it. `reactions` are in it exactly when `want` names them. */
+/** Fields of a message that are there only where they say something: those of the table in the contract's section 3.3. */
+const SAID = contractTable("reply_to", "edited_at", "deleted_at", "hidden");
+
+/** These fields, each of which the contract's tables name at the head of a row. */
+function contractTable(...names) {
+  const contract = readFileSync(new URL("../../docs/contract.md", import.meta.url), "utf8");
+  for (const name of names) assert.ok(contract.includes(`\n| \`${name}\` |`), `the contract has a row for ${name}`);
+  return names;
+}
+
+/**
+ * A message, `want` holding what is known of it. `reactions`, and what is there only where it says something, are in it
+ * exactly when `want` names them; what a message answers also where it names the answer only.
+ */
 export function message(value, want) {
-  keys(value, "reactions" in want ? [...MESSAGE, "reactions"] : MESSAGE);
+  const said = ["reactions", ...SAID].filter((name) => name in want);
+  const quoted = want.reply_to_id && !("reply_to" in want) ? ["reply_to"] : [];
+  keys(value, [...MESSAGE, ...said, ...quoted]);
   uuid(value.id, "id");
   recent(value.sent_at, "sent_at");
   assert.ok(Number.isSafeInteger(value.seq) && value.seq >= 1, `seq ${value.seq}`);

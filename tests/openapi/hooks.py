@@ -21,10 +21,13 @@ SERVICE = SCENE["service"]
 CALLER = SCENE["caller"]
 ID = re.compile(SCENE["id_pattern"])
 LARGEST = SCENE["largest_group"]
+UNKNOWN = "00000000-0000-8000-8000-000000000000"
 SEND = ("POST", "/api/v1/conversations/{conversation_id}/messages")
 
 # Conversations that answers named: nothing replaces them.
 created = set()
+# Messages that were sent, by conversation. Those of the scene are answered, and stay.
+sent = defaultdict(list)
 cursors = defaultdict(list, since=[SCENE["since"]])
 statuses = defaultdict(Counter)
 
@@ -42,15 +45,17 @@ def is_id(value):
 def before_load_schema(ctx, raw_schema):
     """Closes what is answered, so that a field that is not described is found, and tells users' and services' rules apart."""
     schemas = raw_schema["components"]["schemas"]
-    asked = {"NewConversation", "ConversationPatch", "NewMessage", "NewNotification"}
+    asked = {"NewConversation", "ConversationPatch", "NewMessage", "MessageEdit", "NewNotification"}
     for name, schema in schemas.items():
         if name not in asked:
             close(schema)
-    sender = schemas["NewMessage"]["properties"].pop("sender_id")
+    for name in ("NewMessage", "MessageEdit"):
+        sender = schemas[name]["properties"].pop("sender_id")
+        if SERVICE:
+            # It must say for whom; what a user says of that is a field that nobody knows, and ignored.
+            schemas[name]["properties"]["sender_id"] = sender["oneOf"][0]
+            schemas[name]["required"].append("sender_id")
     if SERVICE:
-        # It must say for whom; what a user says of that is a field that nobody knows, and ignored.
-        schemas["NewMessage"]["properties"]["sender_id"] = sender["oneOf"][0]
-        schemas["NewMessage"]["required"].append("sender_id")
         for path in raw_schema["paths"].values():
             for operation in path.values():
                 for parameter in operation.get("parameters", []):
@@ -92,6 +97,8 @@ def in_path(called, parameters):
     room, user = plain.get("conversation_id"), plain.get("user_id")
     if room and room not in created and room not in SCENE["rooms"]:
         plain["conversation_id"] = one_of(list(SCENE["rooms"]), room)
+    if "message_id" in plain:
+        plain["message_id"] = one_of(sent[plain["conversation_id"]] or [UNKNOWN], plain["message_id"])
     if user:
         pool = next((pool for end, pool in SCENE["users"].items() if called[1].endswith(end)), SCENE["guests"])
         plain["user_id"] = one_of(pool, user)
@@ -103,6 +110,8 @@ def in_query(called, query):
         del query["before_seq"]
     if "user_id" in query:
         query["user_id"] = CALLER
+    if SERVICE and "for_everyone" in query:
+        query["for_everyone"] = "true"
     for name in ("cursor", "since"):
         # A cursor is opaque: only the service makes them.
         if query.get(name):
@@ -122,8 +131,8 @@ def in_body(called, body, room):
     elif called == SEND:
         if body.get("reply_to_id"):
             body["reply_to_id"] = SCENE["rooms"].get(room)
-        if SERVICE:
-            body["sender_id"] = CALLER
+    if SERVICE and "sender_id" in body:
+        body["sender_id"] = CALLER
     return body
 
 
@@ -137,6 +146,8 @@ def after_call(ctx, case, response):
     body = response.json()
     if case.operation.label == "POST /api/v1/conversations":
         created.add(body["id"])
+    if case.operation.label == " ".join(SEND):
+        sent[body["message"]["conversation_id"]].append(body["message_id"])
     for name, key in (("cursor", "next_cursor"), ("since", "change_cursor")):
         if isinstance(body, dict) and body.get(key) and len(cursors[name]) < 20:
             cursors[name].append(body[key])

@@ -1,13 +1,13 @@
 //! Settings of the worker (contract section 7): groups that other binaries flatten, and the binary's own.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use clap::{
     Args, Parser,
     builder::{RangedU64ValueParser, ValueParser},
 };
 use simurgh_protocol::limits;
-use simurgh_service::config::{BadSetting, LogArgs, NatsArgs, Settings, switch};
+use simurgh_service::config::{BadSetting, LogArgs, NatsArgs, Settings, duration, switch};
 use url::Url;
 
 use crate::{Limits, store::dynamo::DynamoConfig};
@@ -109,6 +109,10 @@ pub struct LimitArgs {
         value_parser = at_most(MAX_REACTIONS))]
     pub max_reactions: usize,
 
+    /// How long after it was sent a message may be edited; 0s: never
+    #[arg(long, env = "SIMURGH_EDIT_WINDOW", value_name = "TIME", default_value = "24h", value_parser = duration)]
+    pub edit_window: Duration,
+
     /// Contacts of a user
     #[arg(long, env = "SIMURGH_MAX_CONTACTS", value_name = "COUNT", default_value_t = limits::CONTACTS,
         value_parser = at_most(MAX_LISTED))]
@@ -129,6 +133,7 @@ impl LimitArgs {
             metadata_bytes: self.max_metadata_bytes,
             members: self.max_members,
             reactions: self.max_reactions,
+            edit_window: self.edit_window,
             contacts: self.max_contacts,
             conversations: self.max_conversations,
         }
@@ -204,6 +209,7 @@ mod tests {
             (["--max-content-bytes", "0"], "SIMURGH_MAX_CONTENT_BYTES"),
             (["--max-content-bytes", "100000000"], "SIMURGH_MAX_CONTENT_BYTES"),
             (["--max-members", "many"], "SIMURGH_MAX_MEMBERS"),
+            (["--edit-window", "24"], "SIMURGH_EDIT_WINDOW"),
             (["--worker-listen", "here"], "SIMURGH_WORKER_LISTEN"),
         ] {
             let Err(Stop::Bad(line)) = parsed(&args) else { panic!("{args:?} was taken") };

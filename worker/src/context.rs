@@ -11,9 +11,9 @@ use uuid::Uuid;
 use crate::{
     access::Rosters,
     broadcast::Leases,
+    changes::ChangeLanes,
     log::{Bursts, Lanes, Notifiers, Tails},
     metrics::{CacheMeter, Metrics},
-    reactions::ReactionLanes,
     store::{ITEM_BYTES, Store, StoreError, measured::Measured},
 };
 
@@ -28,6 +28,8 @@ pub struct Limits {
     pub members: usize,
     /// Distinct reactions on a message.
     pub reactions: usize,
+    /// How long after it was sent a message may be edited.
+    pub edit_window: Duration,
     /// Contacts of a user.
     pub contacts: usize,
     /// Conversations of a user.
@@ -41,6 +43,7 @@ impl Default for Limits {
             metadata_bytes: limits::METADATA_BYTES,
             members: limits::MEMBERS,
             reactions: limits::REACTIONS,
+            edit_window: limits::EDIT_WINDOW,
             contacts: limits::CONTACTS,
             conversations: limits::CONVERSATIONS,
         }
@@ -75,8 +78,8 @@ pub(crate) struct Memory {
     pub(crate) tails: Tails,
     /// Sends that wait, by conversation.
     pub(crate) lanes: Lanes,
-    /// Reactions that wait, by conversation.
-    pub(crate) reactions: ReactionLanes,
+    /// Reactions, edits and deletions that wait, by conversation.
+    pub(crate) changes: ChangeLanes,
     /// What members are still to be told, by conversation.
     pub(crate) notifiers: Notifiers,
     /// What was sent since heads and positions were written last.
@@ -108,7 +111,7 @@ impl Worker {
             rosters: Rosters::new(&metrics),
             tails: Tails::new(&metrics),
             lanes: Lanes::default(),
-            reactions: ReactionLanes::default(),
+            changes: ChangeLanes::default(),
             notifiers: Notifiers::default(),
             bursts: Bursts::default(),
             leases: Leases::default(),

@@ -5,7 +5,7 @@ use simurgh_protocol::{
     envelope::{Answer, Call, Command, Success},
 };
 
-use crate::{Request, Worker, reactions::React};
+use crate::{Request, Worker, document::done, reactions::React};
 
 impl Worker {
     /// Does what a command asks, within its deadline.
@@ -68,6 +68,13 @@ impl Worker {
             Call::PostMessage { conversation, body } => {
                 self.send_message(request, &conversation, &body).await
             }
+            Call::EditMessage { conversation, message, body } => {
+                self.edit_message(request, &conversation, message, &body).await
+            }
+            Call::DeleteMessage { conversation, message, for_everyone } => {
+                self.delete_message(request, &conversation, message, for_everyone).await.map(|_| done(204))
+            }
+            Call::Receipts { conversation, message } => self.receipts(request, &conversation, message).await,
             Call::Range { conversation, after_seq, after_change } => {
                 self.range(request, &conversation, after_seq, after_change).await
             }
@@ -89,6 +96,9 @@ impl Worker {
             (Push::MarkAllRead, None) => self.mark_all_read(request, payload).await,
             (Push::SendMessage, Some(id)) => self.send_message(request, id, payload).await,
             (Push::MarkAsRead, Some(id)) => self.mark_as_read(request, id, payload).await,
+            (Push::MarkAsDelivered, Some(id)) => self.mark_as_delivered(request, id, payload).await,
+            (Push::EditMessage, Some(id)) => self.push_edit(request, id, payload).await,
+            (Push::DeleteMessage, Some(id)) => self.push_delete(request, id, payload).await,
             (Push::AddReaction, Some(id)) => self.react(request, id, payload, React::Add).await,
             (Push::RemoveReaction, Some(id)) => self.react(request, id, payload, React::Remove).await,
             // The others are the gateways' own.

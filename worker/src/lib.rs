@@ -8,10 +8,12 @@
 pub mod access;
 pub mod broadcast;
 pub(crate) mod cache;
+pub(crate) mod changes;
 pub mod config;
 pub(crate) mod contacts;
 pub mod context;
 pub mod conversations;
+pub(crate) mod delivery;
 pub mod dispatch;
 pub(crate) mod document;
 #[cfg(test)]

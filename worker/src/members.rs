@@ -23,7 +23,7 @@ pub(crate) mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use document::{MemberDocument, MemberState, MembershipDocument};
+pub use document::{MemberDocument, MemberState, MembershipDocument, Position};
 use rules::{Addition, Removal};
 
 /// What is stored of one membership, on both sides.
@@ -86,7 +86,7 @@ impl Worker {
                 let last_read_seq = self.tail(request, id).await?.map_or(0, |tail| tail.seq);
                 let joined_at = self.env.now();
                 let state = MemberState::Member;
-                let member = MemberDocument { state, joined_at, last_read_seq, removed_by: None };
+                let member = MemberDocument::new(joined_at, last_read_seq);
                 let membership = MembershipDocument { state, kind: before.kind, joined_at, peer: None };
                 let count = before.members.len() + 1;
                 vec![
@@ -164,12 +164,13 @@ impl Worker {
         self.check_gone(request, id, &before, sides.member.is_some()).await?;
         let now = self.env.now();
         let expires_at = Some(now.plus(TOMBSTONE));
-        let last_read_seq = sides.member.as_ref().map_or(0, |member| member.document.last_read_seq);
+        let known = sides.member.as_ref().map(|member| member.document.clone());
+        let known = known.unwrap_or_else(|| MemberDocument::new(now, 0));
         let changed = removal == Removal::Remove;
         let removed_before = sides.member.as_ref().and_then(|member| member.document.removed_by);
         let removed_by = if changed { Some(request.id) } else { removed_before };
         let state = MemberState::Removed;
-        let member = MemberDocument { state, joined_at: now, last_read_seq, removed_by };
+        let member = MemberDocument { state, joined_at: now, removed_by, ..known };
         let expect = stored::expect(sides.member.as_ref());
         let mut writes = vec![Write { expires_at, ..stored::write(keys::member(id, user), &member, expect) }];
         if changed {

@@ -13,19 +13,18 @@ use simurgh_protocol::{
 };
 
 use crate::{
-    Request, Worker, document,
+    Request, Worker,
+    changes::{Ask, Asked},
+    document,
     log::read::rest,
     store::{Consistency, Item, Key, Query, keys},
     validate,
 };
 
-mod lane;
 mod stored;
 #[cfg(test)]
 mod tests;
 
-use lane::Asked;
-pub(crate) use lane::ReactionLanes;
 pub(crate) use stored::Reactions;
 
 /// Pages of 1 MiB in which the reactions on consecutive messages are read. As they are shown they are no less than two
@@ -40,12 +39,12 @@ struct Payload {
 
 /// The payload of `reaction_added` and `reaction_removed`.
 #[derive(Serialize)]
-struct Reacted<'a> {
-    conversation_id: &'a ConversationId,
-    message_id: MessageId,
-    user_id: &'a UserId,
-    reaction: &'a str,
-    timestamp: Timestamp,
+pub(crate) struct Reacted<'a> {
+    pub(crate) conversation_id: &'a ConversationId,
+    pub(crate) message_id: MessageId,
+    pub(crate) user_id: &'a UserId,
+    pub(crate) reaction: &'a str,
+    pub(crate) timestamp: Timestamp,
 }
 
 /// Adding or taking back.
@@ -58,14 +57,14 @@ pub(crate) enum React {
 }
 
 impl React {
-    const fn event(self) -> &'static str {
+    pub(crate) const fn event(self) -> &'static str {
         match self {
             Self::Add => sent::REACTION_ADDED,
             Self::Remove => sent::REACTION_REMOVED,
         }
     }
 
-    fn reply(self) -> Success {
+    pub(crate) fn reply(self) -> Success {
         match self {
             Self::Add => Success::ok(&BTreeMap::from([("reaction_added", true)])),
             Self::Remove => Success::ok(&BTreeMap::from([("reaction_removed", true)])),
@@ -112,18 +111,9 @@ impl Worker {
         check(&payload.reaction)?;
         let roster = self.member_access(request, id).await?;
         self.message(request, id, message).await?.ok_or_else(no_such_message)?;
-        self.enqueue_reaction(
-            id,
-            Asked {
-                request: request.clone(),
-                user,
-                message,
-                reaction: payload.reaction,
-                react,
-                members_version: roster.version,
-            },
-        )
-        .await
+        let ask = Ask::React { user, reaction: payload.reaction, react };
+        let asked = Asked { request: request.clone(), message, members_version: roster.version, ask };
+        self.enqueue_change(id, asked).await
     }
 
     /// The messages with the reactions on them, in their order. The last ones are left out where that is more than is

@@ -17,7 +17,7 @@ use crate::{
     broadcast::Notice,
     conversations::updated::{Change, ConversationUpdated},
     log::{burst::Moved, read::Room},
-    members::MemberDocument,
+    members::{MemberDocument, Position},
     reactions::{message_id, no_such_message},
     store::keys,
     validate,
@@ -98,7 +98,7 @@ impl Worker {
         let message = self.message(request, id, wanted).await?.ok_or_else(no_such_message)?;
         // What the user has sent since reads as well, and may not be written yet.
         let sent = self.memory.bursts.position(id, &user);
-        let moved = self.move_position(request, id, &user, message.seq().max(sent)).await?;
+        let moved = self.move_position(request, id, &user, Position::Read, message.seq().max(sent)).await?;
         let moved = moved.ok_or_else(Refusal::not_a_member)?;
         if message.seq() > moved.before.max(sent) {
             let named = Named { id: message.id, sender: message.sender };
@@ -161,7 +161,7 @@ impl Worker {
         if last_seq <= held {
             return Ok((held, None));
         }
-        let moved = self.move_position(request, id, user, last_seq).await?;
+        let moved = self.move_position(request, id, user, Position::Read, last_seq).await?;
         let moved = moved.ok_or_else(Refusal::not_a_member)?;
         if !moved.moved() {
             return Ok((moved.now, None));

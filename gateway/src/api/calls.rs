@@ -184,6 +184,7 @@ fn in_path(path: &str) -> impl Iterator<Item = Parameter> {
         let schema = match name {
             "conversation_id" => refer("ConversationId"),
             "user_id" => refer("UserId"),
+            "message_id" => refer("MessageId"),
             _ => text().into(),
         };
         parameter(ParameterIn::Path, name, Required::True, schema).build()

@@ -8,7 +8,7 @@ use super::{
     Error,
     caller::Caller,
     calls::{self, Calls, optional},
-    path::Conversation,
+    path::{Conversation, Message},
     query::Query,
     schema,
 };
@@ -49,6 +49,40 @@ pub(super) fn calls(calls: Calls) -> Calls {
                 .answers(200, "It was stored by an earlier request.", "SentMessage")
                 .refused([Reason::NotAMember, Reason::NotFound, Reason::Conflict, Reason::RateLimitExceeded]),
         )
+        .on(
+            "/conversations/{conversation_id}/messages/{message_id}",
+            edit,
+            calls::Call::new(HttpMethod::Patch, TAG, "editMessage", "Gives a message other content")
+                .says(
+                    "Its author only, within 24 h after it was sent (SIMURGH_EDIT_WINDOW). Metadata stays where none is given.",
+                )
+                .body("MessageEdit")
+                .answers(200, "The message as it is now.", "EditedMessage")
+                .refused([Reason::NotAMember, Reason::NotFound, Reason::RateLimitExceeded]),
+        )
+        .on(
+            "/conversations/{conversation_id}/messages/{message_id}",
+            delete,
+            calls::Call::new(HttpMethod::Delete, TAG, "deleteMessage", "Deletes a message")
+                .says(
+                    "For everyone: its author, and services. For oneself: any member. Of what is deleted for everyone \
+                     only its place, its sender and its `client_random` are left.",
+                )
+                .query(optional(
+                    "for_everyone",
+                    "Or for the caller alone. A service deletes for everyone.",
+                    schema::flag().default(Some(true.into())),
+                ))
+                .done("It is deleted, or was before.")
+                .refused([Reason::NotAMember, Reason::NotFound, Reason::RateLimitExceeded]),
+        )
+        .on(
+            "/conversations/{conversation_id}/messages/{message_id}/receipts",
+            receipts,
+            calls::Call::new(HttpMethod::Get, TAG, "listReceipts", "Who has got and read a message, and when")
+                .answers(200, "A row for each member but its sender.", "Receipts")
+                .refused([Reason::NotAMember, Reason::NotFound]),
+        )
 }
 
 pub(super) async fn history(
@@ -68,4 +102,34 @@ pub(super) async fn post(
     caller.count(RateClass::Messages)?;
     let body = caller.body(request).await?;
     caller.call(Call::PostMessage { conversation, body }).await
+}
+
+pub(super) async fn edit(
+    caller: Caller,
+    Conversation(conversation): Conversation,
+    Message(message): Message,
+    request: Request,
+) -> Result<Response, Error> {
+    caller.count(RateClass::Pushes)?;
+    let body = caller.body(request).await?;
+    caller.call(Call::EditMessage { conversation, message, body }).await
+}
+
+pub(super) async fn delete(
+    caller: Caller,
+    Conversation(conversation): Conversation,
+    Message(message): Message,
+    query: Query,
+) -> Result<Response, Error> {
+    caller.count(RateClass::Pushes)?;
+    let for_everyone = query.flag("for_everyone")?.unwrap_or(true);
+    caller.call(Call::DeleteMessage { conversation, message, for_everyone }).await
+}
+
+pub(super) async fn receipts(
+    caller: Caller,
+    Conversation(conversation): Conversation,
+    Message(message): Message,
+) -> Result<Response, Error> {
+    caller.call(Call::Receipts { conversation, message }).await
 }

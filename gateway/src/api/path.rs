@@ -2,13 +2,16 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
-use simurgh_protocol::{ConversationId, Refusal, UserId, id::InvalidId};
+use simurgh_protocol::{ConversationId, MessageId, Refusal, UserId};
 
 use super::{Context, Error};
 
 /// The path's `{conversation_id}`. A malformed one breaks a rule of the contract (section 2) and is told so, which says
 /// nothing of any conversation.
 pub(super) struct Conversation(pub(super) ConversationId);
+
+/// The path's `{message_id}`.
+pub(super) struct Message(pub(super) MessageId);
 
 /// The path's `{user_id}`.
 pub(super) struct User(pub(super) UserId);
@@ -29,11 +32,20 @@ impl FromRequestParts<Context> for User {
     }
 }
 
-async fn id<T>(
+impl FromRequestParts<Context> for Message {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Error> {
+        let read = |text: &str| MessageId::parse(text).ok_or("must be the id of a message");
+        id(parts, context, "message_id", read).await.map(Self)
+    }
+}
+
+async fn id<T, E: ToString>(
     parts: &mut Parts,
     context: &Context,
     name: &str,
-    read: impl FnOnce(&str) -> Result<T, InvalidId>,
+    read: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<T, Error> {
     // Fails where percent-encoding hides what is not UTF-8.
     let params = RawPathParams::from_request_parts(parts, context).await;

@@ -106,6 +106,12 @@ impl Query {
         }
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Refusal> {
+        let flag = |text: &String| text.parse().map_err(|_| Refusal::invalid(name, "must be true or false"));
+        self.0.get(name).map(flag).transpose()
+    }
+
     /// `user_id`: for whom a service asks.
     pub(super) fn user(&self) -> Result<Option<UserId>, Refusal> {
         let user =
@@ -172,6 +178,10 @@ mod tests {
         assert_eq!(
             history(&format!("since={}", "x".repeat(600))),
             r#"{"since":["is not a cursor of this API"]}"#
+        );
+        assert_eq!(
+            problem(Query::parse("for_everyone=1").flag("for_everyone")),
+            r#"{"for_everyone":["must be true or false"]}"#
         );
         assert!(problem(Query::parse("user_id=a/b").user()).starts_with(r#"{"user_id":"#));
     }

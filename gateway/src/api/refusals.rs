@@ -91,7 +91,10 @@ fn details(reason: Reason, error: ObjectBuilder) -> ObjectBuilder {
             let wait = whole(1).description(Some("When to try again, in seconds."));
             error.property("retry_after", wait).required("retry_after")
         }
-        Reason::Forbidden => error.property("limit", limit()),
+        Reason::Forbidden => {
+            let window = whole(0).description(Some("For how many seconds a message may be edited."));
+            error.property("limit", limit()).property("edit_window", window)
+        }
         Reason::Conflict => {
             let first = text().format(Some(super::schema::format("uuid")));
             let first = first.description(Some(

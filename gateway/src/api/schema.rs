@@ -66,7 +66,7 @@ fn list(of: &str) -> ArrayBuilder {
     ArrayBuilder::new().items(refer(of))
 }
 
-fn flag() -> ObjectBuilder {
+pub(super) fn flag() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Boolean)
 }
 

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::testing::{self, Heard, Served, exchange};
 
+const MESSAGE: &str = "01932f00-0000-8000-8000-000000000001";
 const ID: &str = "6f9619ff-8b86-d011-b42d-00c04fc964ff";
 
 /// One call of somebody's, on the public listener.
@@ -63,6 +64,26 @@ async fn each_call_reaches_a_worker_as_what_it_is() {
             format!("POST {conversation}/messages"),
             r#"{"content":"é"}"#,
             json!({"post_message": {"conversation": ID, "body": {"content": "é"}}}),
+        ),
+        (
+            format!("PATCH {conversation}/messages/{MESSAGE}"),
+            r#"{"content":"x"}"#,
+            json!({"edit_message": {"conversation": ID, "message": MESSAGE, "body": {"content": "x"}}}),
+        ),
+        (
+            format!("DELETE {conversation}/messages/{MESSAGE}"),
+            "",
+            json!({"delete_message": {"conversation": ID, "message": MESSAGE, "for_everyone": true}}),
+        ),
+        (
+            format!("DELETE {conversation}/messages/{MESSAGE}?for_everyone=false"),
+            "",
+            json!({"delete_message": {"conversation": ID, "message": MESSAGE, "for_everyone": false}}),
+        ),
+        (
+            format!("GET {conversation}/messages/{MESSAGE}/receipts"),
+            "",
+            json!({"receipts": {"conversation": ID, "message": MESSAGE}}),
         ),
         (
             format!("PUT {conversation}/members/b%40b"),
@@ -186,6 +207,14 @@ async fn bad_input_never_reaches_a_worker() {
         ("GET /api/v1/conversations/%ff", "", 400, "validation_failed", "conversation_id"),
         ("PUT /api/v1/contacts/_x", "", 400, "validation_failed", "user_id"),
         ("GET /api/v1/conversations?limit=0", "", 400, "validation_failed", "limit"),
+        (&format!("DELETE {messages}/{ID}"), "", 400, "validation_failed", "message_id"),
+        (
+            &format!("DELETE {messages}/{MESSAGE}?for_everyone=x"),
+            "",
+            400,
+            "validation_failed",
+            "for_everyone",
+        ),
         ("GET /api/v1/contacts?user_id=", "", 400, "validation_failed", "user_id"),
         ("POST /api/v1/conversations", "", 400, "validation_failed", "body"),
         ("POST /api/v1/conversations", "[]", 400, "validation_failed", "body"),

@@ -3,7 +3,9 @@
 
 use prost_types::Struct;
 use serde_json::{Map, Value};
-use simurgh_protocol::{ConversationId, Refusal, UserId, envelope::HistoryPage, limits::CURSOR_BYTES};
+use simurgh_protocol::{
+    ConversationId, MessageId, Refusal, UserId, envelope::HistoryPage, limits::CURSOR_BYTES,
+};
 use simurgh_rpc::{json, v1::ListMessagesRequest};
 
 pub(super) fn user(field: &str, id: &str) -> Result<UserId, Refusal> {
@@ -16,6 +18,10 @@ pub(super) fn whose(field: &str, id: Option<&String>) -> Result<Option<UserId>, 
 
 pub(super) fn conversation(id: &str) -> Result<ConversationId, Refusal> {
     ConversationId::new(id).map_err(|invalid| Refusal::invalid("conversation_id", invalid.to_string()))
+}
+
+pub(super) fn message(id: &str) -> Result<MessageId, Refusal> {
+    MessageId::parse(id).ok_or_else(|| Refusal::invalid("message_id", "must be the id of a message"))
 }
 
 /// From 1 to the first of these, the second when absent.

@@ -140,6 +140,33 @@ impl messaging_server::Messaging for Messaging {
         caller.call(call).await.map(|(_, sent)| Response::new(sent))
     }
 
+    async fn edit_message(&self, request: Request<EditMessageRequest>) -> Answer<EditMessageResponse> {
+        let (caller, asked) = self.caller(request).await?;
+        caller.count(RateClass::Pushes)?;
+        let conversation = conversation(&asked.conversation_id).map_err(status)?;
+        let message = bodies::message(&asked.message_id).map_err(status)?;
+        let body = Body::default().with("content", asked.content).with_some("sender_id", asked.sender_id);
+        let body = body.with_object("metadata", asked.metadata.as_ref()).map_err(status)?;
+        let call = Call::EditMessage { conversation, message, body: caller.body(&body.into_json())? };
+        caller.call(call).await.map(|(_, edited)| Response::new(edited))
+    }
+
+    async fn delete_message(&self, request: Request<DeleteMessageRequest>) -> Answer<DeleteMessageResponse> {
+        let (caller, asked) = self.caller(request).await?;
+        caller.count(RateClass::Pushes)?;
+        let conversation = conversation(&asked.conversation_id).map_err(status)?;
+        let message = bodies::message(&asked.message_id).map_err(status)?;
+        let call = Call::DeleteMessage { conversation, message, for_everyone: !asked.for_me };
+        caller.done(call).await.map(|()| Response::new(DeleteMessageResponse {}))
+    }
+
+    async fn list_receipts(&self, request: Request<ListReceiptsRequest>) -> Answer<ListReceiptsResponse> {
+        let (caller, asked) = self.caller(request).await?;
+        let conversation = conversation(&asked.conversation_id).map_err(status)?;
+        let message = bodies::message(&asked.message_id).map_err(status)?;
+        caller.call(Call::Receipts { conversation, message }).await.map(|(_, rows)| Response::new(rows))
+    }
+
     async fn list_contacts(&self, request: Request<ListContactsRequest>) -> Answer<ListContactsResponse> {
         let (caller, asked) = self.caller(request).await?;
         let user = whose("user_id", asked.user_id.as_ref()).map_err(status)?;

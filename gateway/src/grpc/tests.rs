@@ -19,6 +19,7 @@ use tonic_types::StatusExt as _;
 
 use crate::testing::{self, Served};
 
+const MESSAGE: &str = "01932f00-0000-8000-8000-000000000001";
 const ID: &str = "6f9619ff-8b86-d011-b42d-00c04fc964ff";
 
 /// A connection to the internal listener.
@@ -86,6 +87,33 @@ async fn calls_reach_a_worker_as_those_of_the_http_api() {
     let page = json!({"before_seq": null, "after_seq": 5, "limit": 50, "since": null});
     let call = serde_json::to_value(&command().call).unwrap();
     assert_eq!(call, json!({"history": {"conversation": ID, "page": page}}));
+
+    let (conversation_id, message_id) = (ID.to_owned(), MESSAGE.to_owned());
+    let edit = v1::EditMessageRequest {
+        conversation_id: conversation_id.clone(),
+        message_id: message_id.clone(),
+        sender_id: Some("alice".to_owned()),
+        content: "now".to_owned(),
+        ..Default::default()
+    };
+    client.edit_message(with(&token, edit)).await.unwrap();
+    let body = json!({"content": "now", "sender_id": "alice"});
+    let call = serde_json::to_value(&command().call).unwrap();
+    assert_eq!(call, json!({"edit_message": {"conversation": ID, "message": MESSAGE, "body": body}}));
+    for for_me in [false, true] {
+        let (conversation_id, message_id) = (conversation_id.clone(), message_id.clone());
+        let delete = v1::DeleteMessageRequest { conversation_id, message_id, for_me };
+        client.delete_message(with(&token, delete)).await.unwrap();
+        let call = serde_json::to_value(&command().call).unwrap();
+        let wanted = json!({"conversation": ID, "message": MESSAGE, "for_everyone": !for_me});
+        assert_eq!(call, json!({"delete_message": wanted}));
+    }
+    client
+        .list_receipts(with(&token, v1::ListReceiptsRequest { conversation_id, message_id }))
+        .await
+        .unwrap();
+    let call = serde_json::to_value(&command().call).unwrap();
+    assert_eq!(call, json!({"receipts": {"conversation": ID, "message": MESSAGE}}));
 }
 
 #[tokio::test(start_paused = true)]

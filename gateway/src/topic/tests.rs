@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use simurgh_protocol::envelope::{Logged, LoggedChange};
 
 use super::*;
 use crate::{mailbox::Item, testing::metrics};
@@ -100,7 +101,14 @@ fn a_head_that_is_further_on_betrays_what_was_lost() {
 
 fn logged_change(change_seq: u64, seq: u64) -> LoggedChange {
     let payload = Raw::of(&json!({"n": change_seq}));
-    LoggedChange { change_seq, seq, event: sent::REACTION_ADDED.to_owned(), payload }
+    LoggedChange {
+        change_seq,
+        seq,
+        event: sent::REACTION_ADDED.to_owned(),
+        payload,
+        only: None,
+        except: Vec::new(),
+    }
 }
 
 fn change(change_seq: u64, seq: u64) -> ConversationEnvelope {
@@ -116,6 +124,54 @@ fn events(mailbox: &Mailbox) -> Vec<(String, Value)> {
         _ => None,
     };
     taken(mailbox).into_iter().filter_map(logs).collect()
+}
+
+fn hidden_change(change_seq: u64, seq: u64, name: &str) -> LoggedChange {
+    let event = sent::MESSAGE_HIDDEN.to_owned();
+    LoggedChange { event, only: Some(user(name)), ..logged_change(change_seq, seq) }
+}
+
+#[test]
+fn what_is_not_for_all_is_told_to_those_it_is_for_and_holds_nobody_up() {
+    let mut topic = Topic::new(id(), metrics());
+    let (a, b) =
+        (join(&mut topic, 1, "a", head(1, 1), UNBOUNDED), join(&mut topic, 2, "b", head(1, 1), UNBOUNDED));
+    let event = ConversationEvent::Change(hidden_change(1, 1, "a"));
+    topic.event(ConversationEnvelope { members_version: 1, event });
+    let event = ConversationEvent::Change(LoggedChange { except: vec![user("a")], ..logged_change(2, 1) });
+    topic.event(ConversationEnvelope { members_version: 1, event });
+    topic.event(change(3, 1));
+    let told = |mailbox: &Mailbox| -> Vec<Value> {
+        taken(mailbox)
+            .into_iter()
+            .map(|frame| frame[3].clone())
+            .filter(|event| event != "presence_state")
+            .collect()
+    };
+    assert_eq!(told(&a), ["message_hidden", "reaction_added"]);
+    assert_eq!(told(&b), ["reaction_added", "reaction_added"]);
+    assert_eq!(topic.wants_range(), None);
+}
+
+#[test]
+fn who_deleted_a_message_for_itself_is_not_shown_it_when_the_log_is_read() {
+    let mut topic = Topic::new(id(), metrics());
+    let (a, b) =
+        (join(&mut topic, 1, "a", head(0, 1), UNBOUNDED), join(&mut topic, 2, "b", head(0, 1), UNBOUNDED));
+    let message = json!({"id": simurgh_protocol::MessageId::new(Timestamp::default(), 1, 1),
+        "conversation_id": "c", "seq": 1, "sender_id": "b", "message_type": "text", "content": "secret",
+        "metadata": {"m": "secret"}, "client_random": 1, "reply_to_id": null, "sent_at": Timestamp::default()});
+    let messages = vec![Logged { seq: 1, payload: Raw::of(&message) }];
+    topic.range(&Range { head: head(1, 1), messages, changes: vec![hidden_change(1, 1, "a")] });
+    let shown = |mailbox: &Mailbox| {
+        let frames = taken(mailbox).into_iter();
+        frames.filter(|frame| frame[3] == "new_message").map(|frame| frame[4].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&b), [message]);
+    let blank = &shown(&a)[0];
+    assert_eq!((&blank["seq"], &blank["hidden"], &blank["content"]), (&json!(1), &json!(true), &json!("")));
+    assert!(!blank.to_string().contains("secret"), "{blank}");
+    assert_eq!(topic.wants_range(), None);
 }
 
 #[test]

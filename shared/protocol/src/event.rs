@@ -36,6 +36,14 @@ pub mod sent {
     pub const SYNC_COMPLETE: &str = "sync_complete";
     /// Somebody types or stopped.
     pub const TYPING_INDICATOR: &str = "typing_indicator";
+    /// A message has other content or metadata.
+    pub const MESSAGE_EDITED: &str = "message_edited";
+    /// A message was deleted for everyone.
+    pub const MESSAGE_DELETED: &str = "message_deleted";
+    /// The user has deleted a message for itself.
+    pub const MESSAGE_HIDDEN: &str = "message_hidden";
+    /// What the user sent has come to somebody.
+    pub const DELIVERY_RECEIPT: &str = "delivery_receipt";
     /// A reaction was added.
     pub const REACTION_ADDED: &str = "reaction_added";
     /// A reaction was removed.
@@ -70,6 +78,12 @@ pub enum Push {
     TypingStop,
     /// Conversation: moves one's read position.
     MarkAsRead,
+    /// Conversation: moves the position up to which messages have come.
+    MarkAsDelivered,
+    /// Conversation: gives one's message other content.
+    EditMessage,
+    /// Conversation: deletes a message, for everyone or for oneself.
+    DeleteMessage,
     /// Conversation: adds a reaction to a message.
     AddReaction,
     /// Conversation: takes a reaction back.
@@ -102,6 +116,9 @@ impl Push {
             (Topic::Conversation(_), "typing_start") => Self::TypingStart,
             (Topic::Conversation(_), "typing_stop") => Self::TypingStop,
             (Topic::Conversation(_), "mark_as_read") => Self::MarkAsRead,
+            (Topic::Conversation(_), "mark_as_delivered") => Self::MarkAsDelivered,
+            (Topic::Conversation(_), "edit_message") => Self::EditMessage,
+            (Topic::Conversation(_), "delete_message") => Self::DeleteMessage,
             (Topic::Conversation(_), "add_reaction") => Self::AddReaction,
             (Topic::Conversation(_), "remove_reaction") => Self::RemoveReaction,
             _ => return None,
@@ -121,6 +138,9 @@ impl Push {
             Self::TypingStart => "typing_start",
             Self::TypingStop => "typing_stop",
             Self::MarkAsRead => "mark_as_read",
+            Self::MarkAsDelivered => "mark_as_delivered",
+            Self::EditMessage => "edit_message",
+            Self::DeleteMessage => "delete_message",
             Self::AddReaction => "add_reaction",
             Self::RemoveReaction => "remove_reaction",
         }

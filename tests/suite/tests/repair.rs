@@ -83,6 +83,75 @@ async fn a_lost_reaction_is_told_later_and_once() {
     system.stop().await;
 }
 
+fn events(seen: &[Seen], names: &[&str]) -> Vec<Value> {
+    let frames = seen.iter().map(|seen| &seen.frame).filter(|frame| frame[2] == ROOM);
+    frames.filter(|frame| names.iter().any(|name| frame[3] == *name)).cloned().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_edit_and_a_lost_deletion_are_told_later_as_the_message_is_then() {
+    const NAMES: &[&str] = &["message_edited", "message_deleted"];
+    let system = System::start(6, 2, 2, &[]);
+    let mut clients = room(&system).await;
+    for n in 1..=2 {
+        send(&mut clients[0], n).await;
+    }
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        ids.push(clients[1].broadcast(ROOM, "new_message").await["id"].clone());
+    }
+    system.lose(100);
+    for (id, content) in [(&ids[0], "one"), (&ids[0], "two"), (&ids[1], "secret")] {
+        let edit = json!({"message_id": id, "content": content});
+        assert_eq!(clients[0].push(ROOM, "edit_message", edit).await["status"], "ok");
+    }
+    let delete = json!({"message_id": ids[1], "for_everyone": true});
+    assert_eq!(clients[0].push(ROOM, "delete_message", delete).await["status"], "ok");
+    clients[1].rest(Duration::from_secs(31)).await;
+    let told = events(&clients[1].seen, NAMES);
+    let told_as: Vec<(&str, &Value, &Value)> = told
+        .iter()
+        .map(|frame| (frame[3].as_str().unwrap(), &frame[4]["message"]["content"], &frame[4]["message_id"]))
+        .collect();
+    let (edited, deleted) = ("message_edited", "message_deleted");
+    assert_eq!(
+        told_as,
+        [
+            (edited, &json!("two"), &Value::Null),
+            (edited, &json!("two"), &Value::Null),
+            (deleted, &Value::Null, &ids[1]),
+            (deleted, &Value::Null, &ids[1]),
+        ]
+    );
+    assert!(!json!(told).to_string().contains("secret"), "{told:?}");
+    system.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_was_hidden_meanwhile_comes_blank_to_a_device_that_missed_it() {
+    let system = System::start(7, 2, 2, &[]);
+    let mut clients = room(&system).await;
+    system.lose(100);
+    let payload = json!({"message_type": "text", "content": "secret", "client_random": 1});
+    let sent = clients[0].push(ROOM, "send_message", payload).await;
+    let bob = token("bob", false, &system.env);
+    let id = sent["response"]["message_id"].as_str().unwrap();
+    let path = format!("/api/v1/conversations/room/messages/{id}?for_everyone=false");
+    let (status, _) = call(&system.gateway(0), &bob, "DELETE", &path, None).await.unwrap();
+    assert_eq!(status, 204);
+    for client in &mut clients {
+        client.rest(Duration::from_secs(31)).await;
+    }
+    let messages = |seen: &[Seen]| events(seen, &["new_message", "message_hidden"]);
+    let told = messages(&clients[1].seen);
+    assert_eq!(told.iter().map(|frame| &frame[3]).collect::<Vec<_>>(), ["new_message", "message_hidden"]);
+    assert_eq!((&told[0][4]["seq"], &told[0][4]["hidden"]), (&json!(1), &json!(true)));
+    assert!(!json!(told).to_string().contains("secret"), "{told:?}");
+    let told = messages(&clients[0].seen);
+    assert_eq!((told.len(), &told[0][4]["content"]), (1, &json!("secret")));
+    system.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_kick_whose_broadcast_was_lost_closes_the_channel_within_30_s_and_nothing_is_sent_meanwhile() {
     let system = System::start(9, 2, 2, &[]);

@@ -217,12 +217,7 @@ fn membership(draft: &Draft, meta: &MetaDocument, member: &UserId) -> [Write; 2]
         joined_at: meta.created_at,
         peer: peer.filter(|_| draft.kind == ConversationType::Direct).cloned(),
     };
-    let document = MemberDocument {
-        state: MemberState::Member,
-        joined_at: meta.created_at,
-        last_read_seq: 0,
-        removed_by: None,
-    };
+    let document = MemberDocument::new(meta.created_at, 0);
     [
         document::write(keys::membership(member, &draft.id), &seen, Expect::Absent),
         document::write(keys::member(&draft.id, member), &document, Expect::Absent),

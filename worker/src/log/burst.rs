@@ -25,7 +25,7 @@ use super::{
 use crate::{
     Request, Worker,
     document::{self, ATTEMPTS},
-    members::MemberDocument,
+    members::{MemberDocument, Position},
     store::{Expect, StoreError, keys},
 };
 
@@ -186,7 +186,7 @@ impl Worker {
         positions: &BTreeMap<UserId, u64>,
     ) -> BTreeMap<UserId, u64> {
         let moves = positions.clone().into_iter().map(|(user, seq)| async move {
-            let refusal = self.move_position(request, id, &user, seq).await.err()?;
+            let refusal = self.move_position(request, id, &user, Position::Read, seq).await.err()?;
             tracing::debug!(%refusal, "a read position was not moved");
             Some((user, seq))
         });
@@ -260,13 +260,14 @@ impl Worker {
         Err(document::contended())
     }
 
-    /// Moves a member's read position up to `seq`; it never falls. Answers the position held and whether it moved;
+    /// Moves a member's position up to `seq`; it never falls. Answers the position held and whether it moved;
     /// `None` where the user is no member.
     pub(crate) async fn move_position(
         &self,
         request: &Request,
         id: &ConversationId,
         user: &UserId,
+        position: Position,
         seq: u64,
     ) -> Result<Option<Moved>, Refusal> {
         let key = keys::member(id, user);
@@ -276,13 +277,13 @@ impl Worker {
             if !stored.document.holds() {
                 return Ok(None);
             }
-            let before = stored.document.last_read_seq;
+            let before = stored.document.position(position);
             if before >= seq {
                 // Positions only rise, so no late attempt can undo this one: nothing need be written.
                 return Ok(Some(Moved { before, now: before }));
             }
             request.in_time(&self.env)?;
-            let document = MemberDocument { last_read_seq: seq, ..stored.document };
+            let document = stored.document.moved(position, seq, self.env.now());
             match self
                 .store
                 .put(document::write(key.clone(), &document, Expect::Version(stored.version)))
@@ -297,7 +298,7 @@ impl Worker {
     }
 }
 
-/// A read position before and after a move.
+/// A position before and after a move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moved {
     pub(crate) before: u64,

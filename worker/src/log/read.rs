@@ -138,13 +138,24 @@ impl Worker {
         id: &ConversationId,
         seq: u64,
     ) -> Result<Option<StoredMessage>, Refusal> {
+        let slot = self.slot_of(request, id, seq).await?;
+        Ok(slot.and_then(|(slot, _)| slot.messages.into_iter().find(|message| message.seq() == seq)))
+    }
+
+    /// The slot that may hold `seq`, and its version.
+    pub(crate) async fn slot_of(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        seq: u64,
+    ) -> Result<Option<(Slot, u64)>, Refusal> {
         if seq == 0 {
             return Ok(None);
         }
         let query = Query { descending: true, limit: 1, ..keys::slots(id, earliest_slot(seq), seq) };
         let page = self.query(request, query).await?;
         let Some(item) = page.items.first() else { return Ok(None) };
-        Ok(Slot::read(item)?.messages.into_iter().find(|message| message.seq() == seq))
+        Ok(Some((Slot::read(item)?, item.version)))
     }
 
     /// The message of this id in this conversation.

@@ -130,7 +130,10 @@ fn check_type(word: &str) -> Result<(), Refusal> {
 }
 
 fn no_such_message() -> Refusal {
-    Refusal::invalid("reply_to_id", "must be a message of this conversation that is there and that its sender sees")
+    Refusal::invalid(
+        "reply_to_id",
+        "must be a message of this conversation that is there and that its sender sees",
+    )
 }
 
 fn hash(message_type: &str, content: &str) -> String {
@@ -182,7 +185,9 @@ impl Worker {
             match self.quote(request, id, &draft.sender, reply_to).await? {
                 Some(quote) => draft.quote = Some(quote),
                 // What it answered may have been deleted since it was stored: then this is a repeat, and safe.
-                None if self.is_claimed(request, id, &draft).await? => draft.refused = Some(no_such_message()),
+                None if self.is_claimed(request, id, &draft).await? => {
+                    draft.refused = Some(no_such_message())
+                }
                 None => return Err(no_such_message()),
             }
         }
@@ -203,7 +208,12 @@ impl Worker {
         Ok(hidden.is_empty().then(|| found.shown(id).quoted()))
     }
 
-    async fn is_claimed(&self, request: &Request, id: &ConversationId, draft: &Draft) -> Result<bool, Refusal> {
+    async fn is_claimed(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        draft: &Draft,
+    ) -> Result<bool, Refusal> {
         request.in_time(&self.env)?;
         let key = keys::claim(id, &draft.sender, &draft.client_random);
         Ok(self.store.get(&key, Consistency::Strong).await?.is_some())

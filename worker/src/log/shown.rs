@@ -79,10 +79,22 @@ impl Worker {
         let Principal::User(user) = &request.principal else { return Ok(messages) };
         let shown: BTreeSet<u64> = messages.iter().map(|message| message.seq).collect();
         let quotes = messages.iter().filter_map(|message| message.reply_to.as_ref());
-        let quoted: BTreeSet<u64> = quotes.map(|quote| quote.seq).filter(|seq| !shown.contains(seq)).collect();
+        let quoted: BTreeSet<u64> =
+            quotes.map(|quote| quote.seq).filter(|seq| !shown.contains(seq)).collect();
         let mut hidden = self.hidden_among(request, id, user, &shown).await?;
         hidden.extend(self.hidden_among(request, id, user, &quoted).await?);
         Ok(messages.into_iter().map(|message| seen(message, &hidden)).collect())
+    }
+
+    /// Who has deleted this message for itself.
+    pub(crate) async fn hiders(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        seq: u64,
+    ) -> Result<Vec<UserId>, Refusal> {
+        let items = self.load_whole(request, keys::hiders(id, seq)).await?;
+        Ok(items.iter().filter_map(|item| UserId::new(keys::named(&item.key)?).ok()).collect())
     }
 
     /// Those of these messages that the user has deleted for itself.

@@ -28,12 +28,90 @@ pub struct MemberDocument {
     pub joined_at: Timestamp,
     /// The `seq` up to which the member has read.
     pub last_read_seq: u64,
+    /// How that position came to be where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Moved>,
+    /// The `seq` up to which messages have come to the member, as far as its clients said so.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub delivered_seq: u64,
+    /// How that position came to be where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<Moved>,
     /// Of a tombstone, the request that ended it: another attempt of that one finds that it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_by: Option<Uuid>,
 }
 
+/// The last move of a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Where it was before.
+    pub after: u64,
+    /// When it moved.
+    pub at: Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(seq: &u64) -> bool {
+    *seq == 0
+}
+
+/// Which of a member's two positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// What it has read.
+    Read,
+    /// What has come to it.
+    Delivered,
+}
+
 impl MemberDocument {
+    /// The document of who becomes a member, at a position in the log.
+    #[must_use]
+    pub fn new(joined_at: Timestamp, last_read_seq: u64) -> Self {
+        Self {
+            state: MemberState::Member,
+            joined_at,
+            last_read_seq,
+            read: None,
+            delivered_seq: 0,
+            delivered: None,
+            removed_by: None,
+        }
+    }
+
+    /// Where a position is. What was read has come, too.
+    #[must_use]
+    pub fn position(&self, position: Position) -> u64 {
+        match position {
+            Position::Read => self.last_read_seq,
+            Position::Delivered => self.delivered_seq.max(self.last_read_seq),
+        }
+    }
+
+    /// The document with a position moved up to `seq`.
+    #[must_use]
+    pub fn moved(self, position: Position, seq: u64, at: Timestamp) -> Self {
+        let moved = Some(Moved { after: self.position(position), at });
+        match position {
+            Position::Read => Self { last_read_seq: seq, read: moved, ..self },
+            Position::Delivered => Self { delivered_seq: seq, delivered: moved, ..self },
+        }
+    }
+
+    /// When a position moved over the message at `seq`; `None` where it did not, or nobody knows any more.
+    #[must_use]
+    pub fn passed_at(&self, position: Position, seq: u64) -> Option<Timestamp> {
+        let over = |moved: Option<Moved>, up_to: u64| {
+            moved.filter(|moved| moved.after < seq && seq <= up_to).map(|moved| moved.at)
+        };
+        let read = over(self.read, self.last_read_seq);
+        match position {
+            Position::Read => read,
+            Position::Delivered => over(self.delivered, self.delivered_seq).or(read),
+        }
+    }
+
     /// Whether the user is a member.
     #[must_use]
     pub fn holds(&self) -> bool {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use simurgh_protocol::{Refusal, UserId, limits};
 
 use super::React;
+use crate::changes::deleted;
 
 /// Bytes of the reactions on one message as clients see them, at most, so that a page of history always takes a
 /// message.
@@ -13,15 +14,21 @@ const SHOWN_BYTES: usize = 192 * 1024;
 
 /// Who reacted how: users by reaction, in the order in which they reacted.
 ///
-/// Stored as `{"users": […], "r": {reaction: [index…]}}`: an id that reacted ten times is written once.
+/// Stored as `{"users": […], "r": {reaction: [index…]}}`: an id that reacted ten times is written once. Those on a message
+/// that was deleted are closed (`"closed": true`): whoever comes late meets that.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Document", into = "Document")]
-pub(crate) struct Reactions(BTreeMap<String, Vec<UserId>>);
+pub(crate) struct Reactions {
+    by_reaction: BTreeMap<String, Vec<UserId>>,
+    closed: bool,
+}
 
 #[derive(Serialize, Deserialize)]
 struct Document {
     users: Vec<UserId>,
     r: BTreeMap<String, Vec<usize>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    closed: bool,
 }
 
 impl From<Document> for Reactions {
@@ -29,7 +36,9 @@ impl From<Document> for Reactions {
         let users = |indices: Vec<usize>| {
             indices.into_iter().filter_map(|index| document.users.get(index).cloned()).collect()
         };
-        Self(document.r.into_iter().map(|(reaction, indices)| (reaction, users(indices))).collect())
+        let by_reaction =
+            document.r.into_iter().map(|(reaction, indices)| (reaction, users(indices))).collect();
+        Self { by_reaction, closed: document.closed }
     }
 }
 
@@ -43,25 +52,32 @@ impl From<Reactions> for Document {
                 users.len() - 1
             })
         };
+        let closed = reactions.closed;
         let r = reactions
-            .0
+            .by_reaction
             .into_iter()
             .map(|(reaction, users)| (reaction, users.into_iter().map(&mut index).collect()))
             .collect();
-        Self { users, r }
+        Self { users, r, closed }
     }
 }
 
 impl Reactions {
     /// As clients see them.
     pub(crate) fn shown(self) -> BTreeMap<String, Vec<UserId>> {
-        self.0
+        self.by_reaction
+    }
+
+    /// Of a message that was deleted: none, and none to come.
+    pub(crate) fn closed() -> Self {
+        Self { by_reaction: BTreeMap::new(), closed: true }
     }
 
     /// The reactions after this user added or took back this one; the same ones where that is so already.
     ///
     /// # Errors
-    /// `validation_failed` where the message or the user has as many as may be (contract section 5).
+    /// `validation_failed` where the message or the user has as many as may be (contract section 5), `not_found` where the
+    /// message was deleted.
     pub(crate) fn decide(
         &self,
         user: &UserId,
@@ -69,20 +85,23 @@ impl Reactions {
         react: React,
         distinct: usize,
     ) -> Result<Self, Refusal> {
-        let has = self.0.get(reaction).is_some_and(|users| users.contains(user));
+        if self.closed {
+            return Err(deleted());
+        }
+        let has = self.by_reaction.get(reaction).is_some_and(|users| users.contains(user));
         match react {
             React::Add if !has => {
                 self.room(user, reaction, distinct)?;
                 let mut after = self.clone();
-                after.0.entry(reaction.to_owned()).or_default().push(user.clone());
+                after.by_reaction.entry(reaction.to_owned()).or_default().push(user.clone());
                 Ok(after)
             }
             React::Remove if has => {
                 let mut after = self.clone();
-                if let Some(users) = after.0.get_mut(reaction) {
+                if let Some(users) = after.by_reaction.get_mut(reaction) {
                     users.retain(|other| other != user);
                 }
-                after.0.retain(|_, users| !users.is_empty());
+                after.by_reaction.retain(|_, users| !users.is_empty());
                 Ok(after)
             }
             React::Add | React::Remove => Ok(self.clone()),
@@ -90,12 +109,12 @@ impl Reactions {
     }
 
     fn room(&self, user: &UserId, reaction: &str, distinct: usize) -> Result<(), Refusal> {
-        let own = self.0.values().filter(|users| users.contains(user)).count();
+        let own = self.by_reaction.values().filter(|users| users.contains(user)).count();
         if own >= limits::REACTIONS_OF_ONE_USER {
             let most = limits::REACTIONS_OF_ONE_USER;
             return Err(Refusal::invalid("reaction", format!("must be one of your {most} on a message")));
         }
-        if !self.0.contains_key(reaction) && self.0.len() >= distinct {
+        if !self.by_reaction.contains_key(reaction) && self.by_reaction.len() >= distinct {
             return Err(Refusal::invalid(
                 "reaction",
                 format!("must be one of the {distinct} on this message"),
@@ -105,7 +124,7 @@ impl Reactions {
         let bytes = |(reaction, users): (&String, &Vec<UserId>)| {
             6 * reaction.len() + 6 + users.iter().map(|user| user.as_str().len() + 3).sum::<usize>()
         };
-        if self.0.iter().map(bytes).sum::<usize>() >= SHOWN_BYTES {
+        if self.by_reaction.iter().map(bytes).sum::<usize>() >= SHOWN_BYTES {
             return Err(Refusal::invalid("reaction", "must not be one too many: this message holds no more"));
         }
         Ok(())

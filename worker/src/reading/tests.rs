@@ -43,7 +43,7 @@ async fn a_conversation_that_was_never_completed_is_not_named() {
     let (half, bob, joined_at) = (ConversationId::new("half").unwrap(), user("bob"), rig.env.now());
     let state = MemberState::Member;
     let membership = MembershipDocument { state, kind: ConversationType::Group, joined_at, peer: None };
-    let member = MemberDocument { state, joined_at, last_read_seq: 0, removed_by: None };
+    let member = MemberDocument { state, ..MemberDocument::new(joined_at, 0) };
     let writes = vec![
         document::write(keys::membership(&bob, &half), &membership, Expect::Absent),
         document::write(keys::member(&half, &bob), &member, Expect::Absent),

@@ -10,6 +10,7 @@
 //! | `r#{conversation}` | `{seq}` | the reactions on a message |
 //! | `x#{conversation}` | `{change_seq}` | a change to a message |
 //! | `h#{conversation}#{user}` | `{seq}` | that the user deleted a message for itself |
+//! | `y#{conversation}#{seq}` | `h#{user}` | the same, seen from the message |
 //! | `k#{conversation}#{sender}#{client_random}` | `claim` | a claim |
 //! | `d#{user}#{user}` | `direct` | the direct conversation of a pair |
 //! | `u#{user}` | `c#{conversation}` | membership, seen from the user |
@@ -123,6 +124,18 @@ pub fn hidden_between(id: &ConversationId, user: &UserId, from: u64, to: u64) ->
     between(format!("h#{id}#{user}"), from, to)
 }
 
+/// The same, seen from the message.
+#[must_use]
+pub fn hider(id: &ConversationId, seq: u64, user: &UserId) -> Key {
+    key(format!("y#{id}#{}", seq_sk(seq)), format!("h#{user}"))
+}
+
+/// All who deleted a message for themselves.
+#[must_use]
+pub fn hiders(id: &ConversationId, seq: u64) -> Query {
+    prefix(format!("y#{id}#{}", seq_sk(seq)), "h#")
+}
+
 /// The claim on a message.
 #[must_use]
 pub fn claim(id: &ConversationId, sender: &UserId, client_random: &ClientRandom) -> Key {
@@ -208,7 +221,7 @@ pub fn revocations(since: Timestamp, limit: usize) -> Query {
     }
 }
 
-/// The id that a sort key names behind its kind: the user of [`member`], [`contact`] and [`follower`], the conversation
+/// The id that a sort key names behind its kind: the user of [`member`], [`hider`], [`contact`] and [`follower`], the conversation
 /// of [`membership`].
 #[must_use]
 pub fn named(key: &Key) -> Option<&str> {

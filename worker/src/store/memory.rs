@@ -26,6 +26,12 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// Everything that is in it: for tests of what is not.
+    #[must_use]
+    pub fn dump(&self) -> Vec<Item> {
+        self.lock().values().flat_map(BTreeMap::values).cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Partitions> {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -35,7 +35,9 @@ fn described(document: &Value) -> BTreeMap<String, BTreeSet<String>> {
 
 /// A path with something in each of its parameters.
 fn filled(path: &str) -> String {
-    path.replace("{conversation_id}", "6f9619ff-8b86-d011-b42d-00c04fc964ff").replace("{user_id}", "bob")
+    path.replace("{conversation_id}", "6f9619ff-8b86-d011-b42d-00c04fc964ff")
+        .replace("{user_id}", "bob")
+        .replace("{message_id}", "01932f00-0000-8000-8000-000000000001")
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +114,8 @@ async fn the_contract_promises_what_is_described_and_nothing_else() {
     let served = Served::new(&[]).await;
     let mut named = BTreeSet::new();
     for (path, methods) in described(&document(&served).await) {
-        let path = path.replace("{conversation_id}", "{}").replace("{user_id}", "{}");
+        let path =
+            path.replace("{conversation_id}", "{}").replace("{user_id}", "{}").replace("{message_id}", "{}");
         named.extend(methods.iter().map(|method| format!("{method} {path}")));
     }
     assert_eq!(named, promised(), "docs/contract.md, section 4");
@@ -161,12 +164,13 @@ async fn a_query_parameter_counts_where_it_is_described_and_only_there() {
             for parameter in parameters.filter(|parameter| parameter["in"] == "query") {
                 known += 1;
                 let name = parameter["name"].as_str().unwrap();
-                let heard = ask(&served, &format!("{line}?{name}=1"), &token).await;
+                let value = if parameter["schema"]["type"] == "boolean" { "true" } else { "1" };
+                let heard = ask(&served, &format!("{line}?{name}={value}"), &token).await;
                 assert_eq!(heard.status, 200, "{line} {name}: {}", heard.body);
                 let heard = ask(&served, &format!("{line}?{name}=1&{name}=1"), &token).await;
                 assert_eq!(heard.json()["error"]["errors"][name][0], "must not be given twice", "{line}");
             }
         }
     }
-    assert_eq!((known, asked.lock().unwrap().len()), (10, 10));
+    assert_eq!((known, asked.lock().unwrap().len()), (11, 11));
 }

@@ -1,17 +1,22 @@
 //! What is answered. Bodies come from workers as they are, so these are descriptions beside the code: that both agree
 //! is found by calling every operation of a running system (`tests/openapi`).
 
+use simurgh_protocol::limits;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema};
 
 use super::{Shape, flag, free, list, nullable_ref, record, refer, text, whole};
 
-pub(super) fn schemas() -> [(&'static str, Schema); 12] {
+pub(super) fn schemas() -> [(&'static str, Schema); 16] {
     [
         ("Conversation", record(conversation()).into()),
         ("ListedConversation", record(conversation().into_iter().chain(listed())).into()),
         ("ConversationPage", conversation_page().into()),
-        ("Message", record(message()).into()),
-        ("HistoryMessage", record(message().into_iter().chain([("reactions", reactions())])).into()),
+        ("Message", said(record(message())).into()),
+        ("HistoryMessage", said(record(message().into_iter().chain([("reactions", reactions())]))).into()),
+        ("Quoted", quoted().into()),
+        ("EditedMessage", edited().into()),
+        ("Receipts", receipts().into()),
+        ("Receipt", receipt().into()),
         ("HistoryPage", history_page().into()),
         ("SentMessage", sent().into()),
         ("Contacts", record([("contacts", list("UserId").description(Some("Sorted.")))]).into()),
@@ -70,6 +75,58 @@ fn message() -> [(&'static str, Shape); 10] {
         ("reply_to_id", nullable_ref("MessageId")),
         ("sent_at", refer("Timestamp")),
     ]
+}
+
+/// What is there only where it says something (contract section 3.3).
+fn said(message: ObjectBuilder) -> ObjectBuilder {
+    let hidden = flag()
+        .enum_values(Some([true]))
+        .description(Some("Whom this is shown to has deleted it for itself."));
+    message
+        .property("reply_to", refer("Quoted"))
+        .property("edited_at", refer("Timestamp"))
+        .property("deleted_at", refer("Timestamp"))
+        .property("hidden", hidden)
+}
+
+fn quoted() -> ObjectBuilder {
+    let preview =
+        nullable_text("How its content begins; null where it is deleted, or hidden from the caller.");
+    record::<Shape>([
+        ("id", refer("MessageId")),
+        ("seq", whole(1).into()),
+        ("sender_id", refer("UserId")),
+        ("message_type", refer("MessageType")),
+        ("preview", preview.max_length(Some(limits::PREVIEW_CHARS)).into()),
+    ])
+    .description(Some("What a message answers, as it is now."))
+}
+
+fn edited() -> ObjectBuilder {
+    record::<Shape>([
+        ("message_edited", flag().enum_values(Some([true])).into()),
+        ("message", refer("Message")),
+    ])
+}
+
+fn receipts() -> ObjectBuilder {
+    record::<Shape>([
+        ("conversation_id", refer("ConversationId")),
+        ("message_id", refer("MessageId")),
+        ("seq", whole(1).into()),
+        ("receipts", list("Receipt").description(Some("Sorted by `user_id`.")).into()),
+    ])
+}
+
+fn receipt() -> ObjectBuilder {
+    record::<Shape>([
+        ("user_id", refer("UserId")),
+        ("delivered", flag().into()),
+        ("delivered_at", nullable_ref("Timestamp")),
+        ("read", flag().into()),
+        ("read_at", nullable_ref("Timestamp")),
+    ])
+    .description(Some("Times are null where they are not known."))
 }
 
 fn reactions() -> Shape {

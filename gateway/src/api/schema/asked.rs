@@ -9,11 +9,12 @@ use utoipa::openapi::{
 
 use super::{Shape, bounded, free, nullable, nullable_ref, record, refer, text, words};
 
-pub(super) fn schemas() -> [(&'static str, Schema); 4] {
+pub(super) fn schemas() -> [(&'static str, Schema); 5] {
     [
         ("NewConversation", new_conversation().into()),
         ("ConversationPatch", record([("metadata", refer("Metadata"))]).into()),
         ("NewMessage", new_message().into()),
+        ("MessageEdit", edit().into()),
         ("NewNotification", new_notification().into()),
     ]
 }
@@ -39,8 +40,6 @@ fn creation(kind: &str, members: ArrayBuilder) -> ObjectBuilder {
 }
 
 fn new_message() -> ObjectBuilder {
-    let content = bounded(0, limits::CONTENT_BYTES)
-        .description(Some("Opaque text of at most 32 KiB as UTF-8 (SIMURGH_MAX_CONTENT_BYTES)."));
     let reply_to = nullable(text().format(Some(super::format("uuid"))), Type::String)
         .description(Some("A message of this conversation."));
     let sender = OneOfBuilder::new()
@@ -49,7 +48,7 @@ fn new_message() -> ObjectBuilder {
         .item(ObjectBuilder::new().schema_type(Type::Null));
     record::<Shape>([
         ("message_type", refer("MessageType")),
-        ("content", content.into()),
+        ("content", content().into()),
         ("client_random", refer("ClientRandom")),
     ])
     .property("metadata", nullable_ref("Metadata"))
@@ -60,6 +59,22 @@ fn new_message() -> ObjectBuilder {
         "content": "Hello World!",
         "client_random": "0b64dea6-9c3e-4c8c-8d9c-0f5a2f9e7f57",
     })])
+}
+
+fn content() -> ObjectBuilder {
+    bounded(0, limits::CONTENT_BYTES)
+        .description(Some("Opaque text of at most 32 KiB as UTF-8 (SIMURGH_MAX_CONTENT_BYTES)."))
+}
+
+fn edit() -> ObjectBuilder {
+    let author = OneOfBuilder::new()
+        .description(Some("A service must say who the author is. Of a user it is ignored."))
+        .item(refer("UserId"))
+        .item(ObjectBuilder::new().schema_type(Type::Null));
+    record::<Shape>([("content", content().into())])
+        .property("metadata", nullable_ref("Metadata"))
+        .property("sender_id", author)
+        .examples([json!({"content": "Hello, World!"})])
 }
 
 fn new_notification() -> ObjectBuilder {

@@ -104,6 +104,12 @@ pub struct LoggedChange {
     pub event: String,
     /// Its payload.
     pub payload: Raw,
+    /// Whose channels are told of it; all where nobody is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<UserId>,
+    /// Whose channels are not: they have deleted the message for themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<UserId>,
 }
 
 /// Which of the users asked for are members now.

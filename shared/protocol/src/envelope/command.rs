@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::EntryMark;
-use crate::{ConversationId, Push, Raw, Timestamp, UserId};
+use crate::{ConversationId, MessageId, Push, Raw, Timestamp, UserId};
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +122,31 @@ pub enum Call {
         /// As `send_message`; a service adds `sender_id`.
         body: Raw,
     },
+    /// `PATCH /api/v1/conversations/{id}/messages/{message_id}`.
+    EditMessage {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        message: MessageId,
+        /// `{content, metadata?}`; a service adds `sender_id`.
+        body: Raw,
+    },
+    /// `DELETE /api/v1/conversations/{id}/messages/{message_id}`.
+    DeleteMessage {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        message: MessageId,
+        /// Or for the user alone.
+        for_everyone: bool,
+    },
+    /// `GET /api/v1/conversations/{id}/messages/{message_id}/receipts`.
+    Receipts {
+        /// Where.
+        conversation: ConversationId,
+        /// Of which.
+        message: MessageId,
+    },
     /// `PUT /api/v1/conversations/{id}/members/{user_id}`.
     AddMember {
         /// Which.
@@ -220,6 +245,9 @@ impl Call {
             Self::PatchConversation { .. } => "patch_conversation",
             Self::History { .. } => "history",
             Self::PostMessage { .. } => "post_message",
+            Self::EditMessage { .. } => "edit_message",
+            Self::DeleteMessage { .. } => "delete_message",
+            Self::Receipts { .. } => "receipts",
             Self::AddMember { .. } => "add_member",
             Self::RemoveMember { .. } => "remove_member",
             Self::ListContacts { .. } => "list_contacts",
@@ -246,6 +274,9 @@ impl Call {
             | Self::PatchConversation { conversation, .. }
             | Self::History { conversation, .. }
             | Self::PostMessage { conversation, .. }
+            | Self::EditMessage { conversation, .. }
+            | Self::DeleteMessage { conversation, .. }
+            | Self::Receipts { conversation, .. }
             | Self::AddMember { conversation, .. }
             | Self::RemoveMember { conversation, .. }
             | Self::Range { conversation, .. }

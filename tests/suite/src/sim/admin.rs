@@ -37,32 +37,33 @@ impl Admin {
         let env = self.stage.system.env.fork();
         while self.stage.phase() == Phase::Storm {
             sleep(env.jitter(Duration::from_millis(2_500))).await;
-            match env.random_u64() % 3 {
+            match env.random_u64() % 4 {
                 0 => self.send_away_and_back().await,
                 1 => self.renumber().await,
+                2 => self.delete_something(env.random_u64()).await,
                 _ => self.change_contact(env.random_u64()).await,
             }
         }
         self
     }
 
-    /// Until it is answered `wanted`.
-    async fn until(&self, wanted: u16, method: &str, path: &str, body: Option<serde_json::Value>) {
+    /// Until it is answered `wanted`; whether it was.
+    async fn until(&self, wanted: u16, method: &str, path: &str, body: Option<serde_json::Value>) -> bool {
         let system = &self.stage.system;
         let asked_at = system.env.instant();
         loop {
             if asked_at.elapsed() > NEVER {
                 self.stage.ledger.violation(format!("{method} {path} is still not done"));
-                return;
+                return false;
             }
             match once(system, &system.env, method, path, body.clone()).await {
-                Some((status, _)) if status == wanted => return,
+                Some((status, _)) if status == wanted => return true,
                 Some((503, _)) => {}
                 // Whoever was to answer is gone, and nobody waits until what it asked for has ended.
                 None => sleep(ENDED).await,
                 Some((status, answer)) => {
                     self.stage.ledger.violation(format!("{method} {path} was answered {status} {answer}"));
-                    return;
+                    return false;
                 }
             }
             sleep(system.env.jitter(Duration::from_millis(400))).await;
@@ -80,6 +81,28 @@ impl Admin {
         ledger.adding(&member);
         self.until(204, "PUT", &path, None).await;
         ledger.added(&member, env.instant());
+    }
+
+    /// Deletes one of the latest messages, whosoever it is.
+    async fn delete_something(&self, lot: u64) {
+        let lot = usize::try_from(lot >> 1).unwrap_or(0);
+        let room = ROOMS[lot % 2];
+        let found = {
+            let mut known = self.stage.ledger.known();
+            let sent = known.sends.iter().filter(|((of, ..), _)| of == room);
+            let mut sent: Vec<_> = sent.filter_map(|(_, sent)| sent.acknowledged.clone()).collect();
+            sent.sort();
+            let found = sent.iter().rev().nth(lot / 2 % 3).map(|(_, id)| (room.to_owned(), id.clone()));
+            if let Some(found) = &found {
+                known.deletions.entry(found.clone()).or_default();
+            }
+            found
+        };
+        let Some(found) = found else { return };
+        let path = format!("/api/v1/conversations/{room}/messages/{}", found.1);
+        if self.until(204, "DELETE", &path, None).await {
+            self.stage.ledger.known().deletions.insert(found, true);
+        }
     }
 
     async fn renumber(&mut self) {

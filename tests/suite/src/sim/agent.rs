@@ -27,6 +27,8 @@ pub struct Outgoing {
     pub name: Name,
     /// What it says.
     pub content: String,
+    /// The message that it answers.
+    pub reply_to: Option<String>,
     /// Whether a push of it waits for its answer on this connection.
     pub in_flight: bool,
 }
@@ -38,6 +40,32 @@ pub struct Toggle {
     pub reaction: Reaction,
     /// Whether it is to be there.
     pub add: bool,
+    /// Whether a push of it waits for its answer on this connection.
+    pub in_flight: bool,
+    /// A push whose connection broke may still be carried out until then.
+    pub not_before: Option<Instant>,
+}
+
+/// What a user is doing to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Giving it this content.
+    Edit(String),
+    /// Deleting it for everyone.
+    Delete,
+    /// Deleting it for itself.
+    Hide,
+}
+
+/// The same, until it is answered.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Where.
+    pub room: String,
+    /// Which message.
+    pub message: String,
+    /// What.
+    pub kind: ChangeKind,
     /// Whether a push of it waits for its answer on this connection.
     pub in_flight: bool,
     /// A push whose connection broke may still be carried out until then.
@@ -63,6 +91,7 @@ pub struct Agent {
     pub(super) made: u64,
     pub(super) outbox: BTreeMap<String, Outgoing>,
     pub(super) toggle: Option<Toggle>,
+    pub(super) change: Option<Change>,
     /// A status that is to be chosen.
     pub(super) choosing: Option<(String, bool)>,
     pub(super) from_the_start: bool,
@@ -89,6 +118,7 @@ impl Agent {
             made: 0,
             outbox: BTreeMap::new(),
             toggle: None,
+            change: None,
             choosing: None,
             chose_last: false,
         }
@@ -134,6 +164,9 @@ impl Agent {
         for toggle in self.toggle.iter_mut().filter(|toggle| toggle.in_flight) {
             (toggle.in_flight, toggle.not_before) = (false, Some(ended));
         }
+        for change in self.change.iter_mut().filter(|change| change.in_flight) {
+            (change.in_flight, change.not_before) = (false, Some(ended));
+        }
         self.choosing.iter_mut().for_each(|(_, in_flight)| *in_flight = false);
     }
 
@@ -155,6 +188,13 @@ impl Agent {
         self.stage.ledger.violation(format!("{who}: {what}"));
     }
 
+    /// One of the latest messages in this room, or none.
+    fn answered(&self, room: &str) -> Option<String> {
+        let screen = self.screens.get(room).filter(|_| self.chance(5))?;
+        let lot = usize::try_from(self.env.random_u64() % 3).unwrap_or(0);
+        screen.shown.values().rev().nth(lot).map(|(id, _)| id.clone())
+    }
+
     /// A new message for this room, to be sent until it is acknowledged.
     pub(super) fn write_message(&mut self, room: &str, bytes: usize) -> Outgoing {
         self.made += 1;
@@ -162,7 +202,7 @@ impl Agent {
         let content = format!("{room} {random} {}", "x".repeat(bytes));
         let name = (room.to_owned(), self.user.clone(), random.clone());
         self.stage.ledger.sends(name.clone(), content.clone(), self.now());
-        let outgoing = Outgoing { name, content, in_flight: false };
+        let outgoing = Outgoing { name, content, reply_to: self.answered(room), in_flight: false };
         self.outbox.insert(random, outgoing.clone());
         outgoing
     }

@@ -19,6 +19,8 @@ struct Stored {
     sender: String,
     random: String,
     content: String,
+    deleted: bool,
+    answers: Value,
     reactions: Reactions,
 }
 
@@ -28,6 +30,8 @@ pub(super) async fn all(stage: &Stage, agents: &[Agent], admin: &Admin) -> Vec<S
     for room in ROOMS {
         let stored = history(stage, room, &mut wrong).await;
         log(stage, room, &stored, &mut wrong);
+        contents(stage, room, &stored, &mut wrong);
+        gone(stage, room, &stored, &mut wrong);
         for agent in agents {
             screen(agent, room, &stored, &mut wrong);
         }
@@ -67,6 +71,8 @@ async fn history(stage: &Stage, room: &str, wrong: &mut Wrong) -> Vec<Stored> {
             sender: text(&message["sender_id"]),
             random: text(&message["client_random"]),
             content: text(&message["content"]),
+            deleted: message["deleted_at"].is_string(),
+            answers: message["reply_to"].clone(),
             reactions: reactions(message),
         }));
         if page["has_more"] != true || stored.len() == before {
@@ -87,10 +93,7 @@ fn log(stage: &Stage, room: &str, stored: &[Stored], wrong: &mut Wrong) {
     for message in stored {
         let name = (room.to_owned(), message.sender.clone(), message.random.clone());
         wrong.unless(names.insert(name.clone()), || format!("{name:?} is stored twice"));
-        let sent = known.sends.get(&name);
-        wrong.unless(sent.is_some_and(|sent| sent.content == message.content), || {
-            format!("{name:?} was never sent as it is stored")
-        });
+        wrong.unless(known.sends.contains_key(&name), || format!("{name:?} was never sent"));
     }
     for (name, sent) in known.sends.iter().filter(|(name, _)| name.0 == room) {
         if let Some((seq, id)) = &sent.acknowledged {
@@ -101,7 +104,56 @@ fn log(stage: &Stage, room: &str, stored: &[Stored], wrong: &mut Wrong) {
     }
 }
 
+/// What is stored says what was sent, or what it was edited to last; or it was deleted. An answer quotes that.
+fn contents(stage: &Stage, room: &str, stored: &[Stored], wrong: &mut Wrong) {
+    let known = stage.ledger.known();
+    for message in stored {
+        let key = (room.to_owned(), message.id.clone());
+        let who = || format!("{room}: {} ({})", message.seq, message.id);
+        if message.deleted {
+            wrong.unless(known.deletions.contains_key(&key), || format!("{} was deleted by nobody", who()));
+            let empty =
+                message.content.is_empty() && message.reactions.is_empty() && message.answers.is_null();
+            wrong.unless(empty, || format!("{} is deleted, and something is left", who()));
+        } else {
+            wrong.unless(known.deletions.get(&key) != Some(&true), || format!("{} is not deleted", who()));
+            let name = (room.to_owned(), message.sender.clone(), message.random.clone());
+            let sent = known.sends.get(&name).map(|sent| &sent.content);
+            let right = match known.edits.get(&key) {
+                Some(edits) if edits.certain => edits.last.as_ref().or(sent) == Some(&message.content),
+                Some(edits) => edits.tried.contains(&message.content) || sent == Some(&message.content),
+                None => sent == Some(&message.content),
+            };
+            wrong.unless(right, || format!("{} says {:?}", who(), message.content));
+        }
+        if let Some(seq) = message.answers["seq"].as_u64() {
+            let answered = usize::try_from(seq).ok().and_then(|seq| stored.get(seq.checked_sub(1)?));
+            let begins =
+                |answered: &Stored| Value::from(answered.content.chars().take(100).collect::<String>());
+            let wanted =
+                answered.map(|answered| if answered.deleted { Value::Null } else { begins(answered) });
+            wrong.unless(wanted.as_ref() == Some(&message.answers["preview"]), || {
+                format!("{} quotes {}, and that is {wanted:?}", who(), message.answers)
+            });
+        }
+    }
+}
+
+/// Of what is deleted nothing is left in the store. What a message says begins with its room and its name.
+fn gone(stage: &Stage, room: &str, stored: &[Stored], wrong: &mut Wrong) {
+    let said: Vec<String> = stored
+        .iter()
+        .filter(|message| message.deleted)
+        .map(|message| format!("{room} {} ", message.random))
+        .collect();
+    for item in stage.system.store.dump() {
+        let left = said.iter().find(|said| item.body.get().contains(said.as_str()));
+        wrong.unless(left.is_none(), || format!("{left:?} is deleted, and in the store at {:?}", item.key));
+    }
+}
+
 /// Guarantees 3 and 4: every screen is the log from where it began, and its reactions are the stored ones.
+/// What the user deleted for itself is blank there.
 fn screen(agent: &Agent, room: &str, stored: &[Stored], wrong: &mut Wrong) {
     let who = format!("{}/{} in {room}", agent.user, agent.device);
     let Some(screen) = agent.screens.get(room) else { return };
@@ -115,8 +167,16 @@ fn screen(agent: &Agent, room: &str, stored: &[Stored], wrong: &mut Wrong) {
     let nothing = Reactions::new();
     for message in stored.iter().filter(|message| message.seq > start) {
         let shown = screen.shown.get(&message.seq);
-        let right = shown.is_some_and(|(id, content)| *id == message.id && *content == message.content);
+        let hidden = (room.to_owned(), message.id.clone(), agent.user.clone());
+        let hidden = agent.stage.ledger.known().hidden.get(&hidden).copied();
+        let right = shown.is_some_and(|(id, content)| {
+            let blank = content.is_empty() && hidden.is_some();
+            *id == message.id && (blank || (*content == message.content && hidden != Some(true)))
+        });
         wrong.unless(right, || format!("{who}: shows {shown:?} where {} is {}", message.seq, message.id));
+        if hidden.is_some() {
+            continue;
+        }
         let held = screen.reactions.get(&message.id).unwrap_or(&nothing);
         wrong.unless(*held == message.reactions, || {
             format!("{who}: {} has {held:?}, stored is {:?}", message.seq, message.reactions)
@@ -130,7 +190,7 @@ fn kept_reactions(stage: &Stage, room: &str, stored: &[Stored], wrong: &mut Wron
         stored.iter().map(|message| (message.id.as_str(), message)).collect();
     let known = stage.ledger.known();
     for ((of, message, user, emoji), held) in known.reactions.iter().filter(|((of, ..), _)| of == room) {
-        let Some(message) = by_id.get(message.as_str()) else { continue };
+        let Some(message) = by_id.get(message.as_str()).filter(|message| !message.deleted) else { continue };
         let is = message.reactions.get(emoji).is_some_and(|users| users.contains(user));
         wrong.unless(held.is_none_or(|held| held == is), || {
             format!("{of}: {emoji} of {user} on {} was answered {held:?} last and is {is}", message.seq)

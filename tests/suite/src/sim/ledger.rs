@@ -1,7 +1,7 @@
 //! What is known to have happened, from the answers that users and services got; and what is wrong with it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
@@ -28,6 +28,17 @@ pub struct Sent {
 /// Names a reaction: conversation, message, user, emoji.
 pub type Reaction = (String, String, String, String);
 
+/// What a message was edited to.
+#[derive(Clone, Debug, Default)]
+pub struct Edits {
+    /// All that was asked for.
+    pub tried: BTreeSet<String>,
+    /// What was acknowledged last.
+    pub last: Option<String>,
+    /// Whether that is what it says, unless it was deleted.
+    pub certain: bool,
+}
+
 /// A service's doings with a member.
 #[derive(Clone, Copy, Debug, Default)]
 struct Membership {
@@ -46,6 +57,12 @@ pub struct Known {
     pub sends: BTreeMap<Name, Sent>,
     /// The latest acknowledged state of reactions; `None` where nobody knows.
     pub reactions: BTreeMap<Reaction, Option<bool>>,
+    /// Edits, by conversation and message.
+    pub edits: BTreeMap<(String, String), Edits>,
+    /// Messages whose deletion was asked for, and whether it was acknowledged.
+    pub deletions: BTreeMap<(String, String), bool>,
+    /// Messages that a user deleted for itself, or tried to: conversation, message, user.
+    pub hidden: BTreeMap<(String, String, String), bool>,
     /// How long acknowledgements took, from the first push of the message.
     pub latencies: Vec<Duration>,
     /// Acknowledgements that were told to be duplicates.

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use super::{
-    agent::{Agent, Outgoing, Toggle},
+    agent::{Agent, Change, Outgoing, Toggle},
     ledger::Name,
     scene::{Phase, ROOMS},
     screen::Channel,
@@ -25,6 +25,7 @@ const PACE: Duration = Duration::from_millis(600);
 /// A socket that takes nothing for so long is given up by its client.
 const STUCK: Duration = Duration::from_secs(3);
 
+mod changing;
 mod doings;
 mod frames;
 mod replies;
@@ -42,6 +43,8 @@ enum What {
     /// Another message under a name that is taken.
     Conflict(Name),
     Toggle(Toggle),
+    /// A change, and whether its message was known to be deleted.
+    Change(Change, bool),
     Choose(String),
     Read {
         room: &'static str,
@@ -201,6 +204,7 @@ impl<'a> Live<'a> {
             let payload = json!({"message_id": message, "reaction": emoji});
             self.ask(&format!("conversation:{room}"), event, payload, What::Toggle(toggle)).await?;
         }
+        self.push_change(&joined).await?;
         if self.agent.own == Channel::In
             && let Some((status, in_flight)) =
                 self.agent.choosing.as_mut().filter(|(_, in_flight)| !in_flight)
@@ -220,7 +224,8 @@ impl<'a> Live<'a> {
 
     async fn push(&mut self, outgoing: &Outgoing) -> Result<(), Broken> {
         let (room, _, random) = &outgoing.name;
-        let payload = json!({"message_type": "text", "content": outgoing.content, "client_random": random});
+        let payload = json!({"message_type": "text", "content": outgoing.content, "client_random": random,
+            "reply_to_id": outgoing.reply_to});
         let what = What::Send(outgoing.name.clone());
         self.ask(&format!("conversation:{room}"), "send_message", payload, what).await
     }

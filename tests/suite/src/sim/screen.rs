@@ -89,6 +89,7 @@ impl Screen {
             self.reactions.insert(text(&message["id"]), reactions(message));
         }
         for message in reply["changes"].as_array().into_iter().flatten() {
+            self.edited(message)?;
             self.reactions.insert(text(&message["id"]), reactions(message));
         }
         self.since = Some(text(&reply["change_cursor"]));
@@ -116,6 +117,32 @@ impl Screen {
         self.at = seq;
         self.shown.insert(seq, (text(&message["id"]), text(&message["content"])));
         Ok(())
+    }
+
+    /// A message as it is now.
+    ///
+    /// # Errors
+    /// Where it is to be shown and was not yet.
+    pub fn edited(&mut self, message: &Value) -> Result<(), String> {
+        let seq = message["seq"].as_u64().unwrap_or_default();
+        if self.start.is_none_or(|start| seq <= start) {
+            return Ok(());
+        }
+        let shown =
+            self.shown.get_mut(&seq).ok_or_else(|| format!("a change to {seq}, which did not come yet"))?;
+        shown.1 = text(&message["content"]);
+        Ok(())
+    }
+
+    /// `message_deleted`, or `message_hidden`, which leaves the others' reactions to those who look.
+    ///
+    /// # Errors
+    /// As for [`Self::edited`].
+    pub fn gone(&mut self, payload: &Value, everyone: bool) -> Result<(), String> {
+        if everyone {
+            self.reactions.remove(&text(&payload["message_id"]));
+        }
+        self.edited(&serde_json::json!({"seq": payload["seq"], "content": ""}))
     }
 
     /// `reaction_added` or `reaction_removed`.

@@ -135,8 +135,10 @@ async fn an_answer_shows_whom_it_answers_and_how_that_begins() {
         rig.push(Push::SendMessage, &payload)
     };
     let (to_first, to_second) = (answer("a", &first), answer("b", &second));
-    let quote = |of: &Value, preview: &str| json!({"id": of["message_id"], "seq": of["seq"], "sender_id": "alice",
-        "message_type": "text", "preview": preview});
+    let quote = |of: &Value, preview: &str| {
+        json!({"id": of["message_id"], "seq": of["seq"], "sender_id": "alice",
+        "message_type": "text", "preview": preview})
+    };
     let wanted = [quote(&first, "short"), quote(&second, &"é".repeat(100))];
     for (call, wanted) in [to_first.clone(), to_second].into_iter().zip(&wanted) {
         let (_, reply) = rig.call(0, "bob", call).await.unwrap();

@@ -53,6 +53,10 @@ impl Live<'_> {
                 self.agent.choosing = Some((["online", "away", "busy", "offline"][lot].to_owned(), false));
                 Ok(())
             }
+            lot @ 34..=37 if self.agent.device == 0 => {
+                self.start_change(room, lot - 34);
+                self.repeat().await
+            }
             33 => {
                 // Reads nothing for a while.
                 sleep(self.agent.env.jitter(Duration::from_secs(5))).await;
@@ -103,7 +107,7 @@ impl Live<'_> {
             let topic = format!("conversation:{room}");
             return self.ask(&topic, "send_message", payload, What::Conflict(name)).await;
         }
-        self.push(&Outgoing { name, content, in_flight: true }).await
+        self.push(&Outgoing { name, content, reply_to: None, in_flight: true }).await
     }
 
     fn start_toggle(&mut self, room: &'static str) {

@@ -47,6 +47,16 @@ impl Live<'_> {
             "reaction_added" | "reaction_removed" if screen.channel == Channel::In => {
                 screen.reaction(payload, event == "reaction_added")
             }
+            "message_edited" if screen.channel == Channel::In => screen.edited(&payload["message"]),
+            "message_deleted" if screen.channel == Channel::In => screen.gone(payload, true),
+            "message_hidden" if screen.channel == Channel::In => {
+                let own = payload["user_id"] == member.1.as_str();
+                if own {
+                    screen.gone(payload, false)
+                } else {
+                    Err(format!("told what another hides: {payload}"))
+                }
+            }
             "presence_state" => {
                 screen.presence.state(payload);
                 Ok(())
@@ -73,6 +83,7 @@ impl Live<'_> {
         for asked in self.pending.values_mut() {
             let of_room = match &asked.what {
                 What::Send((of, ..)) | What::Conflict((of, ..)) => of == room,
+                What::Change(change, _) => change.room == room,
                 What::Toggle(toggle) => toggle.reaction.0 == room,
                 What::Read { room: of, .. } | What::Leave(of) => *of == room,
                 _ => false,
@@ -83,6 +94,10 @@ impl Live<'_> {
         }
         let of_room = |outgoing: &&mut Outgoing| outgoing.name.0 == room;
         self.agent.outbox.values_mut().filter(of_room).for_each(|outgoing| outgoing.in_flight = false);
+        if let Some(change) = self.agent.change.as_mut().filter(|change| change.room == room) {
+            let ended = self.agent.env.instant() + ENDED;
+            (change.in_flight, change.not_before) = (false, Some(ended));
+        }
         if let Some(toggle) = self.agent.toggle.as_mut().filter(|toggle| toggle.reaction.0 == room) {
             let ended = self.agent.env.instant() + ENDED;
             (toggle.in_flight, toggle.not_before) = (false, Some(ended));

@@ -32,6 +32,7 @@ impl Live<'_> {
             }
             What::Send(name) => self.sent(&name, asked.at, response, reason),
             What::Conflict(name) => self.conflicted(&name, asked.at, response, reason),
+            What::Change(change, gone) => self.changed(change, gone, asked.at, reason),
             What::Toggle(toggle) => self.toggled(toggle, asked.at, reason),
             What::Choose(status) => {
                 if reason.is_none() {
@@ -100,6 +101,9 @@ impl Live<'_> {
     }
 
     fn sent(&mut self, name: &Name, at: Instant, response: &Value, reason: Option<&str>) {
+        if reason == Some("validation_failed") && self.answers_what_goes(name) {
+            return;
+        }
         let member = (name.0.clone(), name.1.clone());
         self.agent.stage.ledger.judge(&member, "a message", at, reason);
         if reason.is_none() {
@@ -111,6 +115,16 @@ impl Live<'_> {
         } else if let Some(outgoing) = self.agent.outbox.get_mut(&name.2) {
             outgoing.in_flight = false;
         }
+    }
+
+    /// Whether a message was to answer one that was deleted meanwhile: then it is sent without.
+    fn answers_what_goes(&mut self, name: &Name) -> bool {
+        let Some(outgoing) = self.agent.outbox.get_mut(&name.2) else { return false };
+        let Some(answered) = outgoing.reply_to.take() else { return false };
+        outgoing.in_flight = false;
+        let known = self.agent.stage.ledger.known();
+        let hidden = (name.0.clone(), answered.clone(), name.1.clone());
+        known.deletions.contains_key(&(name.0.clone(), answered)) || known.hidden.contains_key(&hidden)
     }
 
     /// Another message under this name is refused, and the first one is named.
@@ -137,7 +151,11 @@ impl Live<'_> {
 
     fn toggled(&mut self, toggle: Toggle, at: Instant, reason: Option<&str>) {
         let member = (toggle.reaction.0.clone(), self.agent.user.clone());
-        self.agent.stage.ledger.judge(&member, "a reaction", at, reason);
+        let message = (toggle.reaction.0.clone(), toggle.reaction.1.clone());
+        let gone = self.agent.stage.ledger.known().deletions.contains_key(&message);
+        if reason != Some("not_found") || !gone {
+            self.agent.stage.ledger.judge(&member, "a reaction", at, reason);
+        }
         let mut known = self.agent.stage.ledger.known();
         match reason {
             None => {
