@@ -296,10 +296,11 @@ impl Actor {
     }
 
     fn written(&mut self, written: Written) {
-        let Written { user, outcome, joining, choosing, shown, again, epoch, mark } = written;
+        let Written { user, outcome, joining, choosing, shown, again, epoch, mark, placed } = written;
         let mut answer = Ok(());
         if let Some(state) = self.users.get_mut(&user) {
             state.writing = false;
+            state.placed = placed && outcome.is_ok();
             match outcome {
                 Ok(chosen) => {
                     state.known = state.epoch == epoch;

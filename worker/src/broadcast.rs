@@ -2,27 +2,32 @@
 //! logs' sequence numbers or by the next read.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use simurgh_backplane::{
-    Bucket, BusError, Entry,
+    Bucket, BusError,
     subject::{self, Filter},
     trace,
 };
 use simurgh_protocol::{
     ConversationId, Raw, UserId,
-    envelope::{self, ConversationEnvelope, ConversationEvent, GatewayEnvelope, UserPresence},
+    envelope::{self, ConversationEnvelope, ConversationEvent, GatewayEnvelope},
     limits,
 };
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, info_span};
 
-use crate::Worker;
+use self::places::{Places, owner};
+use crate::{Worker, access::Roster};
+
+mod places;
+
+pub(crate) use places::KnownPlaces;
 
 /// How long the list of living gateways is believed.
 const LEASES_FRESH: Duration = Duration::from_secs(1);
@@ -43,38 +48,6 @@ pub(crate) struct Notice {
     pub(crate) event: &'static str,
     /// Its payload.
     pub(crate) payload: Raw,
-}
-
-/// Where users are connected.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Places {
-    /// Users by gateway.
-    users: BTreeMap<String, Vec<UserId>>,
-    /// Their connections on all gateways.
-    metas: usize,
-}
-
-/// Groups presence entries by the gateways that live.
-fn places(entries: &[Entry], alive: &BTreeSet<String>) -> Places {
-    let mut places = Places::default();
-    for entry in entries {
-        let Some((user, gateway)) = owner(entry).filter(|(_, gateway)| alive.contains(gateway)) else {
-            continue;
-        };
-        let presence = envelope::decode::<UserPresence>(&entry.value).unwrap_or_default();
-        let metas = presence.metas.len();
-        if metas > 0 || presence.watchers > 0 {
-            places.metas += metas;
-            places.users.entry(gateway).or_default().push(user);
-        }
-    }
-    places
-}
-
-/// The user and the gateway of a presence entry.
-fn owner(entry: &Entry) -> Option<(UserId, String)> {
-    let [_, user, gateway] = <[String; 3]>::try_from(entry.key.parts()).ok()?;
-    Some((UserId::new(&user).ok()?, gateway))
 }
 
 /// The envelopes that tell these users a notice: as many as it takes.
@@ -116,24 +89,67 @@ impl Worker {
 
     /// The same for several events, in their order, looking the users up once.
     pub(crate) async fn tell_users_each(&self, users: &[UserId], notices: &[Notice]) -> usize {
-        let told = tokio::time::timeout(TELL_USERS, async {
+        self.telling(async {
             let places = self.places(users).await?;
-            for (gateway, users) in &places.users {
-                for notice in notices {
-                    self.tell_gateway(gateway, users, notice).await?;
-                }
-            }
-            Ok(places.metas)
-        });
-        let told = told.await.unwrap_or(Err(BusError::TimedOut));
-        self.metrics.broadcast("users", told.is_ok());
-        match told {
-            Ok(metas) => metas,
-            Err(error) => {
-                tracing::warn!(%error, "users were not told, they find it in their list: check NATS");
-                0
+            self.tell_places(&places, notices).await
+        })
+        .await
+    }
+
+    /// Tells the members of a conversation on their own topics, in the order of the notices.
+    pub(crate) async fn tell_members(&self, id: &ConversationId, roster: &Roster, notices: &[Notice]) {
+        self.telling(async {
+            let known = self.memory.places.find(id, roster, self.env.instant());
+            let places = match known {
+                Some(places) => places,
+                None => self.read_places(id, roster).await?,
+            };
+            self.tell_places(&places, notices).await
+        })
+        .await;
+    }
+
+    /// The same at once, where it is known where they are; whether it was.
+    pub(crate) async fn tell_members_known(
+        &self,
+        id: &ConversationId,
+        roster: &Roster,
+        notices: &[Notice],
+    ) -> bool {
+        let Some(places) = self.memory.places.find(id, roster, self.env.instant()) else { return false };
+        self.telling(self.tell_places(&places, notices)).await;
+        true
+    }
+
+    /// Where the members are now, remembered for the next time.
+    async fn read_places(&self, id: &ConversationId, roster: &Roster) -> Result<Arc<Places>, BusError> {
+        let (heard, read_at) = (self.memory.places.heard(), self.env.instant());
+        let users: Vec<UserId> = roster.members.iter().cloned().collect();
+        let places = Arc::new(self.places(&users).await?);
+        if let Some(heard) = heard {
+            self.memory.places.keep(id, roster, heard, read_at, &places);
+        }
+        Ok(places)
+    }
+
+    /// Tells the users there; answers how many connections they have.
+    async fn tell_places(&self, places: &Places, notices: &[Notice]) -> Result<usize, BusError> {
+        for (gateway, users) in &places.users {
+            for notice in notices {
+                self.tell_gateway(gateway, users, notice).await?;
             }
         }
+        Ok(places.metas)
+    }
+
+    /// Telling users has an end, and nothing fails with it.
+    async fn telling(&self, tell: impl Future<Output = Result<usize, BusError>>) -> usize {
+        let told = tokio::time::timeout(TELL_USERS, tell).await.unwrap_or(Err(BusError::TimedOut));
+        self.metrics.broadcast("users", told.is_ok());
+        told.unwrap_or_else(|error| {
+            tracing::warn!(%error, "users were not told, they find it in their list: check NATS");
+            0
+        })
     }
 
     /// Has every gateway that holds any of these users look at something, and waits until each has noted it. One that is
@@ -179,7 +195,7 @@ impl Worker {
         if named.is_empty() {
             return Ok(Places::default());
         }
-        Ok(places(&entries, &self.living(&named).await?))
+        Ok(Places::of(&entries, &self.living(&named).await?))
     }
 
     /// The gateways that live. One that is `named` and was not known a moment ago may be new: then the leases are read
@@ -216,10 +232,7 @@ impl Worker {
         let notice = Notice { event, payload: payload.clone() };
         let told = tokio::time::timeout(TELL_USERS, async {
             let places = self.places(users).await?;
-            for (gateway, users) in &places.users {
-                self.tell_gateway(gateway, users, &notice).await?;
-            }
-            Ok(places.metas)
+            self.tell_places(&places, std::slice::from_ref(&notice)).await
         });
         let told = told.await.unwrap_or(Err(BusError::TimedOut));
         self.metrics.broadcast("users", told.is_ok());

@@ -58,6 +58,14 @@ impl<K: Ord + Clone, V: Clone> Cache<K, V> {
         Some(value)
     }
 
+    /// Forgets the value under this key.
+    pub(crate) fn remove(&self, key: &K) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.weight;
+        state.forget(key);
+        self.meter.bytes.sub(i64::try_from(before - state.weight).unwrap_or(0));
+    }
+
     /// Keeps a value instead of the one before.
     pub(crate) fn put(&self, key: K, value: V, weight: usize) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,6 +118,9 @@ mod tests {
         assert_eq!(cache.get(&"a"), Some(1));
         cache.put("c", 3, 4);
         assert_eq!((cache.get(&"a"), cache.get(&"b"), cache.get(&"c")), (Some(1), None, Some(3)));
+        cache.remove(&"a");
+        assert_eq!((cache.get(&"a"), cache.get(&"c")), (None, Some(3)));
+        assert_eq!(cache.meter.bytes.get(), 4);
     }
 
     #[test]

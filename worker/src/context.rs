@@ -10,11 +10,12 @@ use uuid::Uuid;
 
 use crate::{
     access::Rosters,
-    broadcast::Leases,
+    broadcast::{KnownPlaces, Leases},
     changes::ChangeLanes,
     log::{Bursts, Lanes, Notifiers, Tails},
     metrics::{CacheMeter, Metrics},
     store::{ITEM_BYTES, Store, StoreError, measured::Measured},
+    written::Written,
 };
 
 /// The limits that workers hold (contract section 5).
@@ -76,6 +77,8 @@ pub(crate) struct Memory {
     pub(crate) rosters: Rosters,
     /// Where logs ended lately.
     pub(crate) tails: Tails,
+    /// Documents that were written lately.
+    pub(crate) written: Written,
     /// Sends that wait, by conversation.
     pub(crate) lanes: Lanes,
     /// Reactions, edits and deletions that wait, by conversation.
@@ -84,6 +87,8 @@ pub(crate) struct Memory {
     pub(crate) notifiers: Notifiers,
     /// What was sent since heads and positions were written last.
     pub(crate) bursts: Bursts,
+    /// Where the members of conversations are connected.
+    pub(crate) places: KnownPlaces,
     /// Which gateways live.
     pub(crate) leases: Leases,
     /// How often those were known.
@@ -110,10 +115,12 @@ impl Worker {
         let memory = Memory {
             rosters: Rosters::new(&metrics),
             tails: Tails::new(&metrics),
+            written: Written::new(&metrics),
             lanes: Lanes::default(),
             changes: ChangeLanes::default(),
             notifiers: Notifiers::default(),
             bursts: Bursts::default(),
+            places: KnownPlaces::new(&metrics),
             leases: Leases::default(),
             leases_meter: metrics.cache("gateways"),
             tasks: TaskTracker::new(),

@@ -36,5 +36,6 @@ mod rig;
 pub mod serve;
 pub mod store;
 pub(crate) mod validate;
+pub(crate) mod written;
 
 pub use context::{Limits, Request, Worker};

@@ -3,13 +3,16 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use simurgh_backplane::{BusError, Delivery, Subject, Subscription, subject, trace};
+use simurgh_backplane::{BusError, Delivery, Notice, Subject, Subscription, subject, trace};
 use simurgh_protocol::{
     Refusal,
-    envelope::{self, Answer, Command, InvalidEnvelope, WorkerAlive},
+    envelope::{self, Answer, Arrived, Command, InvalidEnvelope, WorkerAlive},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        broadcast::{self, error::RecvError},
+    },
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -32,20 +35,44 @@ const LATEST: Duration = Duration::from_secs(10);
 /// Between attempts to subscribe.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// What a worker listens on: its own subject, and the one that it shares with all others.
+/// What a worker listens on: its own subject, the one that it shares with all others, and what it is told of users.
 struct Inbox {
     own: Subscription,
     shared: Subscription,
+    arrivals: Subscription,
+    notices: broadcast::Receiver<Notice>,
+}
+
+/// What comes to a worker.
+enum Heard {
+    /// A command.
+    Command(Delivery),
+    /// A user came to a gateway.
+    Arrived(Delivery),
+    /// Something may have been missed.
+    Missed,
 }
 
 impl Inbox {
-    /// The next command; `None` once the bus is closed.
-    async fn next(&mut self) -> Option<Delivery> {
+    /// The next of all; `None` once the bus is closed. Arrivals go before: what a command tells users is told where they
+    /// are by then.
+    async fn next(&mut self) -> Option<Heard> {
         tokio::select! {
             biased;
-            delivery = self.own.next() => delivery,
-            delivery = self.shared.next() => delivery,
+            () = missed(&mut self.notices) => Some(Heard::Missed),
+            arrival = self.arrivals.next() => arrival.map(Heard::Arrived),
+            delivery = self.own.next() => delivery.map(Heard::Command),
+            delivery = self.shared.next() => delivery.map(Heard::Command),
         }
+    }
+}
+
+/// Resolves when the connection was away, or dropped something.
+async fn missed(notices: &mut broadcast::Receiver<Notice>) {
+    match notices.recv().await {
+        Ok(Notice::Reconnected | Notice::Dropped) | Err(RecvError::Lagged(_)) => {}
+        // The bus is closed: its subscriptions say so.
+        Err(RecvError::Closed) => std::future::pending().await,
     }
 }
 
@@ -55,6 +82,7 @@ pub async fn serve(worker: Worker, id: String, shutdown: CancellationToken) {
     let mut alive = interval(HEARTBEAT);
     alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while let Some(mut inbox) = subscribed(&worker, &id, &shutdown).await {
+        worker.memory.places.listen(true);
         loop {
             tokio::select! {
                 biased;
@@ -63,12 +91,13 @@ pub async fn serve(worker: Worker, id: String, shutdown: CancellationToken) {
                     break;
                 }
                 _ = alive.tick() => say_alive(&worker, &id, false).await,
-                delivery = inbox.next() => match delivery {
-                    Some(delivery) => accept(&worker, &room, delivery),
+                heard = inbox.next() => match heard {
+                    Some(heard) => take(&worker, &room, heard),
                     None => break,
                 },
             }
         }
+        worker.memory.places.listen(false);
         if shutdown.is_cancelled() {
             break;
         }
@@ -90,8 +119,10 @@ async fn subscribed(worker: &Worker, id: &str, shutdown: &CancellationToken) -> 
     loop {
         let subscribe = async {
             let own = worker.bus.subscribe(&worker.subjects.worker(id), None).await?;
+            let notices = worker.bus.notices();
+            let arrivals = worker.bus.subscribe(&worker.subjects.arrivals(), None).await?;
             let shared = worker.bus.subscribe(&worker.subjects.any_worker(), Some(subject::WORKERS)).await?;
-            Ok::<Inbox, BusError>(Inbox { own, shared })
+            Ok::<Inbox, BusError>(Inbox { own, shared, arrivals, notices })
         };
         tokio::select! {
             biased;
@@ -114,8 +145,8 @@ async fn leave(worker: &Worker, id: &str, room: &Arc<Semaphore>, mut inbox: Inbo
     worker.metrics.drains.inc();
     say_alive(worker, id, true).await;
     let rest = async {
-        while let Some(delivery) = inbox.next().await {
-            accept(worker, room, delivery);
+        while let Some(heard) = inbox.next().await {
+            take(worker, room, heard);
         }
     };
     drop(timeout(LINGER, rest).await);
@@ -128,6 +159,18 @@ async fn say_alive(worker: &Worker, id: &str, leaving: bool) {
     let sent = timeout(HEARTBEAT, worker.bus.publish(&subject, alive)).await;
     if let Err(error) = sent.unwrap_or(Err(BusError::TimedOut)) {
         tracing::debug!(%error, "a heartbeat was not sent");
+    }
+}
+
+/// Takes what came.
+fn take(worker: &Worker, room: &Arc<Semaphore>, heard: Heard) {
+    match heard {
+        Heard::Command(delivery) => accept(worker, room, delivery),
+        Heard::Arrived(delivery) => match envelope::decode::<Arrived>(&delivery.payload) {
+            Ok(Arrived { user }) => worker.memory.places.arrived(user),
+            Err(_) => worker.memory.places.missed(),
+        },
+        Heard::Missed => worker.memory.places.missed(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use simurgh_backplane::{Bucket, BusError, Key, subject};
 use simurgh_protocol::{
     UserId,
-    envelope::{self, ChosenStatus, EntryMark, UserPresence},
+    envelope::{self, Arrived, ChosenStatus, EntryMark, UserPresence},
 };
 use tokio::sync::oneshot;
 
@@ -24,6 +24,8 @@ pub(super) struct Written {
     pub(super) epoch: u64,
     /// The write.
     pub(super) mark: Option<EntryMark>,
+    /// Whether the entry has connections, as workers know.
+    pub(super) placed: bool,
 }
 
 /// What a write needs of a user's state.
@@ -37,6 +39,8 @@ pub(super) struct Write {
     pub(super) last: Option<u64>,
     /// The entry may have been gone.
     pub(super) again: bool,
+    /// The user has connections here, and had none as far as workers know.
+    pub(super) came: bool,
     pub(super) epoch: u64,
     pub(super) joining: Vec<oneshot::Sender<Result<Option<ChosenStatus>, BusError>>>,
     pub(super) choosing: Vec<oneshot::Sender<Result<(), BusError>>>,
@@ -53,9 +57,9 @@ pub(super) async fn write(shared: Arc<Shared>, user: UserId, write: Write) -> Wr
         Ok((mark, chosen)) => (Ok(chosen), mark),
         Err(error) => (Err(error), None),
     };
-    let shown = shown(&write.entry);
+    let (shown, placed) = (shown(&write.entry), write.entry.is_told());
     let Write { again, epoch, joining, choosing, .. } = write;
-    Written { user, outcome, joining, choosing, shown, again, epoch, mark }
+    Written { user, outcome, joining, choosing, shown, again, epoch, mark, placed }
 }
 
 /// Writes the entry (or removes it), and answers the write, and a later choice found on another gateway.
@@ -72,6 +76,11 @@ async fn store(
         return Ok((removed.and_then(|revision| mark(revision, true)), None));
     }
     let revision = shared.bus.put(Bucket::Presence, &key, envelope::encode(&write.entry)).await?;
+    if write.came {
+        // After the write: who reads then finds it. Before the join is answered: what follows it is told here.
+        let arrived = envelope::encode(&Arrived { user: user.clone() });
+        shared.bus.publish(&shared.subjects.arrivals(), arrived).await?;
+    }
     if write.known {
         return Ok((mark(revision, false), None));
     }

@@ -34,6 +34,8 @@ pub(super) struct User {
     pub(super) mark: Option<EntryMark>,
     /// The entry, counted while it is there.
     pub(super) entry: Option<Counted>,
+    /// Whether the written entry has connections, and workers were told of it.
+    pub(super) placed: bool,
     /// Others may have seen the entry gone: the next write is told also where it changes nothing.
     pub(super) retell: bool,
     /// How often everything had to be written again.
@@ -87,6 +89,7 @@ impl User {
         let mut metas: Vec<_> = self.connections.values().map(|meta| PresenceMeta::clone(meta)).collect();
         metas.sort_by_key(|meta| meta.online_at);
         Write {
+            came: (!metas.is_empty() || self.watchers > 0) && (!self.placed || self.retell),
             keep: !self.topics.is_empty() || !metas.is_empty(),
             entry: UserPresence {
                 chosen: self.chosen,

@@ -133,6 +133,12 @@ impl Subjects {
         Subject(format!("{}.work.alive", self.namespace).into())
     }
 
+    /// Where gateways say that a user came to them who was not there.
+    #[must_use]
+    pub fn arrivals(&self) -> Subject {
+        Subject(format!("{}.came", self.namespace).into())
+    }
+
     /// What concerns everybody in a conversation.
     #[must_use]
     pub fn conversation(&self, id: &ConversationId) -> Subject {

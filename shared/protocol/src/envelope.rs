@@ -19,7 +19,7 @@ pub use command::{Call, Command, CreatePolicy, HistoryPage, Presented, Principal
 pub use event::{ConversationEnvelope, ConversationEvent, GatewayEnvelope, WorkerAlive};
 pub use longpoll::{LongPollAnswer, LongPollCall, decode_with, encode_with};
 pub use presence::{
-    ChosenStatus, ConversationPresence, EntryMark, PresenceChange, PresenceMeta, Seen, UserPresence,
+    Arrived, ChosenStatus, ConversationPresence, EntryMark, PresenceChange, PresenceMeta, Seen, UserPresence,
 };
 
 /// The version that this build writes and reads.

@@ -1,5 +1,7 @@
 //! A batch of sends: load, decide, claim, store, tell, answer.
 
+use std::sync::Arc;
+
 use futures_util::future::{join_all, try_join};
 use simurgh_protocol::{
     ConversationId, MessageId, Raw, Reason, Refusal, Timestamp,
@@ -224,7 +226,7 @@ impl Worker {
     }
 
     /// Tells the conversation in the order of the log, then answers. The members' own topics are told meanwhile.
-    async fn finish(&self, id: &ConversationId, roster: &Roster, done: Vec<Done>) {
+    async fn finish(&self, id: &ConversationId, roster: &Arc<Roster>, done: Vec<Done>) {
         if done.is_empty() {
             return;
         }
@@ -248,14 +250,16 @@ impl Worker {
         if !logged.is_empty() {
             self.tell_conversation(id, roster.version, ConversationEvent::Messages(logged)).await;
         }
+        // At once, where nothing need be read for it: then both frames of a member's socket leave in one write.
+        let told = notices.is_empty() || self.notify_known(id, roster, &notices).await;
         self.note_burst(id, burst);
         for (Done { waiting, message: stored, .. }, message) in answers {
             let duplicate = stored.command != waiting.request.id;
             self.metrics.message(if duplicate { "duplicate" } else { "stored" });
             waiting.answer(Ok(send::reply(&message, duplicate)));
         }
-        if !notices.is_empty() {
-            self.notify_members(id, Notices { users: roster.members.iter().cloned().collect(), notices });
+        if !told {
+            self.notify_members(id, Notices { roster: Arc::clone(roster), notices });
         }
     }
 

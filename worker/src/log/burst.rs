@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Request, Worker,
-    document::{self, ATTEMPTS},
+    document::{self, ATTEMPTS, Stored},
     members::{MemberDocument, Position},
     store::{Expect, StoreError, keys},
 };
@@ -186,7 +186,7 @@ impl Worker {
         positions: &BTreeMap<UserId, u64>,
     ) -> BTreeMap<UserId, u64> {
         let moves = positions.clone().into_iter().map(|(user, seq)| async move {
-            let refusal = self.move_position(request, id, &user, Position::Read, seq).await.err()?;
+            let refusal = self.raise_position(request, id, &user, seq).await.err()?;
             tracing::debug!(%refusal, "a read position was not moved");
             Some((user, seq))
         });
@@ -243,7 +243,7 @@ impl Worker {
     ) -> Result<HeadDocument, Refusal> {
         for attempt in 0..ATTEMPTS {
             self.back_off(attempt).await;
-            let stored = self.load::<HeadDocument>(request, &keys::head(id)).await?;
+            let stored = self.load_written::<HeadDocument>(request, &keys::head(id)).await?;
             let known = stored.as_ref().map(|stored| stored.document.clone()).unwrap_or_default();
             let raised = known.clone().raised(tail, change_seq);
             if raised == known {
@@ -251,13 +251,40 @@ impl Worker {
             }
             request.in_time(&self.env)?;
             let write = document::write(keys::head(id), &raised, document::expect(stored.as_ref()));
-            match self.store.put(write).await {
-                Ok(_) => return Ok(raised),
+            match self.overwrite(write).await {
+                Ok(()) => return Ok(raised),
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Err(document::contended())
+    }
+
+    /// Moves the position of who sent the message at `seq`, without a look at what is stored where that is remembered.
+    async fn raise_position(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        user: &UserId,
+        seq: u64,
+    ) -> Result<(), Refusal> {
+        request.in_time(&self.env)?;
+        let key = keys::member(id, user);
+        let known = self.load_written::<MemberDocument>(request, &key).await?;
+        let Some(Stored { version, document }) = known.filter(|known| known.document.holds()) else {
+            return self.move_position(request, id, user, Position::Read, seq).await.map(drop);
+        };
+        if document.last_read_seq >= seq {
+            return Ok(());
+        }
+        let raised = MemberDocument { last_read_seq: seq, ..document };
+        match self.overwrite(document::write(key, &raised, Expect::Version(version))).await {
+            Ok(()) => Ok(()),
+            Err(StoreError::Conflict(_)) => {
+                self.move_position(request, id, user, Position::Read, seq).await.map(drop)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Moves a member's position up to `seq`; it never falls. Answers the position held and whether it moved;
@@ -285,11 +312,10 @@ impl Worker {
             request.in_time(&self.env)?;
             let document = stored.document.moved(position, seq, self.env.now());
             match self
-                .store
-                .put(document::write(key.clone(), &document, Expect::Version(stored.version)))
+                .overwrite(document::write(key.clone(), &document, Expect::Version(stored.version)))
                 .await
             {
-                Ok(_) => return Ok(Some(Moved { before, now: seq })),
+                Ok(()) => return Ok(Some(Moved { before, now: seq })),
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -1,10 +1,12 @@
 //! Notifiers: what the members of a conversation are to be told on their own topics, and the task that tells it in
 //! order. Finding where they are takes reads of the backplane; neither broadcasts nor answers wait for these.
 
-use simurgh_protocol::{ConversationId, UserId};
+use std::sync::Arc;
+
+use simurgh_protocol::ConversationId;
 
 use super::queue::{Pushed, Queues};
-use crate::{Worker, broadcast::Notice};
+use crate::{Worker, access::Roster, broadcast::Notice};
 
 /// Batches that wait to be told in one conversation, at most. The user topic is at most once: those beyond are not told.
 const UNTOLD: usize = 32;
@@ -13,7 +15,7 @@ const UNTOLD: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Notices {
     /// Whom.
-    pub(super) users: Vec<UserId>,
+    pub(super) roster: Arc<Roster>,
     /// What.
     pub(super) notices: Vec<Notice>,
 }
@@ -22,6 +24,17 @@ pub(crate) struct Notices {
 pub(crate) type Notifiers = Queues<Notices>;
 
 impl Worker {
+    /// Tells the members on their own topics at once, where it is known where they are and nothing waits that they are
+    /// to be told before; whether it did.
+    pub(super) async fn notify_known(
+        &self,
+        id: &ConversationId,
+        roster: &Roster,
+        notices: &[Notice],
+    ) -> bool {
+        !self.memory.notifiers.runs(id) && self.tell_members_known(id, roster, notices).await
+    }
+
     /// Tells the members on their own topics, after what they were told before.
     pub(super) fn notify_members(&self, id: &ConversationId, notices: Notices) {
         match self.memory.notifiers.push(id, notices, UNTOLD) {
@@ -39,8 +52,8 @@ impl Worker {
     async fn run_notifier(&self, id: &ConversationId) {
         let mut notifier = self.memory.notifiers.run(id);
         while let Some(batches) = notifier.take(|waiting| waiting.pop_front().into_iter().collect()) {
-            for Notices { users, notices } in batches {
-                self.tell_users_each(&users, &notices).await;
+            for Notices { roster, notices } in batches {
+                self.tell_members(id, &roster, &notices).await;
             }
         }
     }

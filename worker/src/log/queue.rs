@@ -49,6 +49,11 @@ impl<T> Queues<T> {
         }
     }
 
+    /// Whether the task of this conversation runs.
+    pub(crate) fn runs(&self, id: &ConversationId) -> bool {
+        self.lock().contains_key(id)
+    }
+
     /// For the task of this conversation.
     pub(crate) fn run<'a>(&'a self, id: &'a ConversationId) -> Running<'a, T> {
         Running { queues: self, id, ended: false }
@@ -101,7 +106,9 @@ mod tests {
         let mut running = queues.run(&id);
         assert_eq!(running.take(all), Some(vec![1, 2]));
         assert_eq!(push(4), Pushed::Waits, "the task still runs");
+        assert!(queues.runs(&id));
         assert_eq!((running.take(all), running.take(all)), (Some(vec![4]), None));
+        assert!(!queues.runs(&id));
         assert_eq!(push(5), Pushed::First);
         drop(running);
         assert_eq!(push(6), Pushed::Waits, "a task that ended takes nothing from the next one");

@@ -101,7 +101,7 @@ impl Metric {
                 "simurgh_worker_cache_lookups_total",
                 Counter,
                 &["cache", "outcome"],
-                "Lookups in rosters, tails and gateways: hit, miss (also where what was there is too old).",
+                "Lookups in rosters, tails, places, written and gateways: hit, miss (also where what was there is too old).",
             ),
             Self::CacheBytes => ("simurgh_worker_cache_bytes", Gauge, &["cache"], "Bytes held, about."),
             Self::BackplaneConnected => {

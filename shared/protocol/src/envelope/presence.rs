@@ -57,12 +57,25 @@ pub struct UserPresence {
     pub watchers: usize,
 }
 
+/// A user came to a gateway where it was not: what workers remember of where the user is no longer holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Arrived {
+    /// Who.
+    pub user: UserId,
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
 impl UserPresence {
+    /// Whether what is said to the user is told on that gateway.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        !self.metas.is_empty() || self.watchers > 0
+    }
+
     /// How many sockets the user has on that gateway, as far as they are on the user's own topic.
     #[must_use]
     pub fn sockets(&self) -> usize {

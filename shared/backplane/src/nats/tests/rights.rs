@@ -56,6 +56,7 @@ async fn gateways_and_workers_may_do_all_that_they_do() {
         (&worker, &gateway, subjects.worker_heartbeats()),
         (&worker, &gateway, subjects.conversation(&conversation())),
         (&worker, &gateway, subjects.all_gateways()),
+        (&gateway, &worker, subjects.arrivals()),
         (&gateway, &other, subjects.conversation(&conversation())),
     ] {
         let mut heard = to.subscribe(&subject, None).await.unwrap();
@@ -158,6 +159,7 @@ async fn what_a_role_does_not_need_it_may_not() {
         "simurgh.work.any",
         "simurgh.work.id.w1",
         "simurgh.poll.p1",
+        "simurgh.came",
         "$KV.simurgh_presence.u.alice.g1",
         "$KV.simurgh_leases.g1",
         "$JS.API.STREAM.CREATE.KV_simurgh_presence",
