@@ -23,7 +23,7 @@ use crate::{
 pub mod actor;
 mod channel;
 pub mod entry;
-mod logs;
+pub(crate) mod logs;
 pub mod presence;
 
 use channel::Channel;

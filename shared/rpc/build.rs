@@ -5,9 +5,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 const PROTO: &str = "proto/simurgh/v1/messaging.proto";
 
 /// What workers say as the JSON of the HTTP API and of sockets: its fields have the same names.
-const READ_FROM_JSON: [&str; 21] = [
+const READ_FROM_JSON: [&str; 24] = [
     "Conversation",
     "ConversationUpdated",
+    "DeliveryReceipt",
     "EditMessageResponse",
     "ListContactsResponse",
     "ListConversationsResponse",
@@ -15,6 +16,8 @@ const READ_FROM_JSON: [&str; 21] = [
     "ListReceiptsResponse",
     "ListedConversation",
     "Message",
+    "MessageDeleted",
+    "MessageEdited",
     "Notification",
     "NotifyResponse",
     "Presence",
@@ -30,17 +33,19 @@ const READ_FROM_JSON: [&str; 21] = [
 ];
 
 /// Fields of protobuf's own types, and what reads them.
-const WELL_KNOWN: [(&str, &str); 19] = [
+const WELL_KNOWN: [(&str, &str); 21] = [
     ("Conversation.created_at", "time"),
     ("Conversation.metadata", "object"),
     ("Conversation.updated_at", "time"),
     ("ConversationUpdated.metadata", "object"),
     ("ConversationUpdated.updated_at", "time"),
+    ("DeliveryReceipt.at", "time"),
     ("Message.client_random", "value"),
     ("Message.deleted_at", "time"),
     ("Message.edited_at", "time"),
     ("Message.metadata", "object"),
     ("Message.sent_at", "time"),
+    ("MessageDeleted.at", "time"),
     ("Notification.at", "time"),
     ("Notification.data", "object"),
     ("Presence.last_seen", "time"),

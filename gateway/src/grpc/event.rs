@@ -2,13 +2,18 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use simurgh_protocol::{Raw, cursor::cursor, event::sent};
+use simurgh_protocol::{
+    Raw, UserId,
+    cursor::cursor,
+    envelope::{Logged, LoggedChange, Range},
+    event::sent,
+};
 use simurgh_rpc::{
     json,
     v1::{Event, event::Payload},
 };
 
-use crate::form::Told;
+use crate::{form::Told, topic::logs};
 
 /// The first event of a stream.
 pub(super) const SUBSCRIBED: &str = "subscribed";
@@ -23,11 +28,29 @@ pub(super) fn event(topic: &str, told: &Told) -> Event {
     }
 }
 
+/// What a part of the logs says to this user, or to a service: as a topic says it to channels.
+pub(super) fn in_range(topic: &str, range: &Range, user: Option<&UserId>) -> Vec<Event> {
+    let hidden = logs::hidden_in(&range.changes);
+    let messages = range.messages.iter().map(|Logged { seq, payload }| {
+        let hides = user.is_some_and(|user| hidden.get(seq).is_some_and(|users| users.contains(user)));
+        let payload = if hides { logs::blank(payload) } else { payload.clone() };
+        event(topic, &Told { event: sent::NEW_MESSAGE.to_owned(), change_seq: None, payload })
+    });
+    let theirs = range.changes.iter().filter(|change| change.is_for(user)).map(|change| {
+        let LoggedChange { change_seq, event: name, payload, .. } = change.clone();
+        event(topic, &Told { event: name, change_seq: Some(change_seq), payload })
+    });
+    messages.chain(theirs).collect()
+}
+
 /// The payload in the form that the `.proto` has for it; none where it has none, or that cannot be read.
 fn payload(event: &str, payload: &Raw) -> Option<Payload> {
     Some(match event {
         sent::NEW_MESSAGE => Payload::NewMessage(read(payload)?),
         sent::REACTION_ADDED | sent::REACTION_REMOVED => Payload::Reaction(read(payload)?),
+        sent::MESSAGE_EDITED => Payload::MessageEdited(read(payload)?),
+        sent::MESSAGE_DELETED | sent::MESSAGE_HIDDEN => Payload::MessageDeleted(read(payload)?),
+        sent::DELIVERY_RECEIPT => Payload::DeliveryReceipt(read(payload)?),
         sent::READ_RECEIPT => Payload::ReadReceipt(read(payload)?),
         sent::CONVERSATION_UPDATED => Payload::ConversationUpdated(read(payload)?),
         sent::USER_PRESENCE_CHANGED => Payload::UserPresenceChanged(read(payload)?),

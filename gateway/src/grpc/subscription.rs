@@ -24,7 +24,7 @@ use super::{
     bodies,
     caller::Caller,
     ends::{End, Ends, Out},
-    event::{SUBSCRIBED, event},
+    event::{SUBSCRIBED, event, in_range},
     status::status,
 };
 use crate::{
@@ -307,27 +307,15 @@ impl Subscription {
                 break;
             }
             self.check_member(&id, &mut head, &range.head).await?;
-            for message in range.messages {
-                seq = message.seq;
-                let told =
-                    Told { event: sent::NEW_MESSAGE.to_owned(), change_seq: None, payload: message.payload };
-                self.pending.push_back(event(&self.topic, &told));
-            }
-            for changed in range.changes {
-                change = changed.change_seq;
-                let told = Told { event: changed.event, change_seq: Some(change), payload: changed.payload };
-                self.pending.push_back(event(&self.topic, &told));
-            }
+            seq = range.messages.last().map_or(seq, |message| message.seq);
+            change = range.changes.last().map_or(change, |change| change.change_seq);
             (head.last_seq, head.change_seq) = (range.head.last_seq, range.head.change_seq);
+            self.pending.extend(in_range(&self.topic, &range, self.user()));
             self.hand_out().await?;
         }
-        let user = match &self.caller.principal {
-            Principal::User(user) => Some(user.clone()),
-            Principal::Service => None,
-        };
         let joined = Joined {
             channel: CHANNEL,
-            user,
+            user: self.user().cloned(),
             form: Form::Event,
             join_ref: Ref::null(),
             mailbox: Arc::clone(&self.mailbox),
@@ -337,9 +325,17 @@ impl Subscription {
         Ok(())
     }
 
+    /// Who reads; none of a service.
+    const fn user(&self) -> Option<&UserId> {
+        match &self.caller.principal {
+            Principal::User(user) => Some(user),
+            Principal::Service => None,
+        }
+    }
+
     /// A user who is no member any more reads no further.
     async fn check_member(&self, id: &ConversationId, known: &mut Head, read: &Head) -> Result<(), End> {
-        let Principal::User(user) = &self.caller.principal else { return Ok(()) };
+        let Some(user) = self.user() else { return Ok(()) };
         if known.members_version == read.members_version {
             return Ok(());
         }

@@ -204,7 +204,14 @@ fn logged(seq: u64) -> Logged {
 
 fn changed(change_seq: u64) -> LoggedChange {
     let payload = Raw::of(&json!({"message_id": "1", "reaction": change_seq.to_string()}));
-    LoggedChange { change_seq, seq: 1, event: "reaction_added".to_owned(), payload }
+    LoggedChange {
+        change_seq,
+        seq: 1,
+        event: "reaction_added".to_owned(),
+        payload,
+        only: None,
+        except: Vec::new(),
+    }
 }
 
 async fn tell(served: &Served, event: ConversationEvent) {

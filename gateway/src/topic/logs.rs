@@ -18,8 +18,7 @@ impl Topic {
         let (known, mut deliveries) = (logged.seq <= self.last_seq, 0);
         self.last_seq = self.last_seq.max(logged.seq);
         let members_version = self.members_version;
-        let blank = hidden.and_then(|_| logged.payload.parse::<Message>().ok());
-        let blank = blank.map_or_else(Raw::empty, |message| Raw::of(&message.hide()));
+        let blank = hidden.map_or_else(Raw::empty, |_| blank(&logged.payload));
         let mut blank = Encoded::new(&self.name, sent::NEW_MESSAGE, &blank);
         let mut encoded = Encoded::new(&self.name, sent::NEW_MESSAGE, &logged.payload);
         for ((_, id), channel) in &mut self.channels {
@@ -55,9 +54,7 @@ impl Topic {
             if !next || channel.checked_at < members_version {
                 continue;
             }
-            let theirs = (change.only.is_none() || change.only == channel.user)
-                && !channel.user.as_ref().is_some_and(|user| change.except.contains(user));
-            if !theirs {
+            if !change.is_for(channel.user.as_ref()) {
                 channel.change_seq = change.change_seq;
             } else if channel.push(*id, &self.id, &self.metrics, || encoded.frame(form)) {
                 channel.change_seq = change.change_seq;
@@ -68,8 +65,13 @@ impl Topic {
     }
 }
 
+/// What is shown of a message to who has deleted it for itself: its place.
+pub(crate) fn blank(payload: &Raw) -> Raw {
+    payload.parse::<Message>().map_or_else(|_| Raw::empty(), |message| Raw::of(&message.hide()))
+}
+
 /// Who has deleted which messages for itself, by these changes.
-pub(super) fn hidden_in(changes: &[LoggedChange]) -> BTreeMap<u64, BTreeSet<&UserId>> {
+pub(crate) fn hidden_in(changes: &[LoggedChange]) -> BTreeMap<u64, BTreeSet<&UserId>> {
     let mut hidden: BTreeMap<u64, BTreeSet<&UserId>> = BTreeMap::new();
     for change in changes.iter().filter(|change| change.event == sent::MESSAGE_HIDDEN) {
         hidden.entry(change.seq).or_default().extend(&change.only);

@@ -131,6 +131,17 @@ test("a conversation's stream tells everything, and whoever subscribes is seen b
   await a.push("add_reaction", { message_id, reaction: "👍" });
   const added = await stream.has("reaction_added");
   assert.deepEqual([added.reaction.reaction, added.reaction.user_id, added.change_cursor], ["👍", alice, "c1"]);
+  await a.push("edit_message", { message_id: new_message.id, content: "hello, all" });
+  const edited = await stream.has("message_edited");
+  assert.deepEqual([edited.message_edited.message.content, edited.change_cursor], ["hello, all", "c2"]);
+  await a.push("delete_message", { message_id, for_everyone: true });
+  const deleted = await stream.has("message_deleted");
+  assert.deepEqual([deleted.message_deleted.message_id, deleted.message_deleted.seq, deleted.change_cursor], [message_id, "1", "c3"]);
+  const hidden = python.subscribe(gateway, { conversation_id: id, after_seq: 0, since: "c0" });
+  await a.push("delete_message", { message_id: new_message.id, for_everyone: false });
+  await hidden.has("message_deleted");
+  assert.deepEqual(hidden.named("new_message").map((event) => event.new_message.content), ["", "hello, all"]);
+  await hidden.cancel();
   await a.push("typing_start", {});
   assert.equal((await stream.has("typing_indicator")).other.action, "start");
   await until(() => stream.named("presence_state").length > 0, { what: "who is present" });

@@ -277,7 +277,7 @@ impl Worker {
         if document.last_read_seq >= seq {
             return Ok(());
         }
-        let raised = MemberDocument { last_read_seq: seq, ..document };
+        let raised = document.moved(Position::Read, seq, self.env.now());
         match self.overwrite(document::write(key, &raised, Expect::Version(version))).await {
             Ok(()) => Ok(()),
             Err(StoreError::Conflict(_)) => {

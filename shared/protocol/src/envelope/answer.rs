@@ -112,6 +112,15 @@ pub struct LoggedChange {
     pub except: Vec<UserId>,
 }
 
+impl LoggedChange {
+    /// Whether it is told to this user's channels; to a service's (none) is what all are told.
+    #[must_use]
+    pub fn is_for(&self, user: Option<&UserId>) -> bool {
+        (self.only.is_none() || self.only.as_ref() == user)
+            && !user.is_some_and(|user| self.except.contains(user))
+    }
+}
+
 /// Which of the users asked for are members now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Membership {
