@@ -149,6 +149,7 @@ impl Gateway {
         let open = shared.sockets.count();
         tracing::info!(sockets = open, "draining");
         shared.draining.cancel();
+        shared.sockets.leave();
         public_until.cancel();
         let window = shared.settings.drain.drain_window + workers::BUDGET + Duration::from_secs(3);
         // Upgrades that were answered meanwhile are sockets by then.

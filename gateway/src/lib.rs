@@ -6,6 +6,7 @@ pub mod admission;
 pub mod api;
 pub mod auth;
 pub mod config;
+pub mod few;
 pub mod form;
 pub mod gateway;
 pub mod grpc;

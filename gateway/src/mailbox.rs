@@ -3,14 +3,13 @@
 //! Broadcasts are put in by whoever fans out and taken out by the socket's task. Past the bound nothing more is taken:
 //! the channel that was refused keeps its position and reads on from the log once the socket has drained.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use simurgh_protocol::ConversationId;
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::few::FewQueue;
 
 /// Names a join on a socket: a later join of the same topic has another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,11 +48,30 @@ pub struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Inner {
-    items: VecDeque<Item>,
+    items: FewQueue<Item>,
     bytes: usize,
     /// Topics that were refused and want to know when there is room again.
     waiting: Vec<ConversationId>,
     user_topic_waits: bool,
+}
+
+impl Inner {
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.items.pop()?;
+        self.bytes -= item.bytes();
+        Some(item)
+    }
+}
+
+impl Item {
+    /// Bytes of its frame.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Frame { bytes, .. } => bytes.len(),
+            Self::Closed { .. } => 0,
+        }
+    }
 }
 
 /// What was refused for want of room.
@@ -77,15 +95,19 @@ impl Mailbox {
             return Err(Full);
         }
         inner.bytes += bytes.len();
-        inner.items.push_back(Item::Frame { channel, bytes });
+        let first = inner.items.is_empty();
+        inner.items.push(Item::Frame { channel, bytes });
         drop(inner);
-        self.filled.notify_one();
+        // Who takes some and leaves some wakes itself for the rest.
+        if first {
+            self.filled.notify_one();
+        }
         Ok(())
     }
 
     /// Tells that the server closed a channel. Always taken: there are only so many channels.
     pub fn close_channel(&self, channel: ChannelId) {
-        self.lock().items.push_back(Item::Closed { channel });
+        self.lock().items.push(Item::Closed { channel });
         self.filled.notify_one();
     }
 
@@ -110,16 +132,15 @@ impl Mailbox {
         let mut inner = self.lock();
         let mut bytes = 0;
         while bytes < max_bytes {
-            let Some(item) = inner.items.pop_front() else { break };
-            if let Item::Frame { bytes: frame, .. } = &item {
-                bytes += frame.len();
-                inner.bytes -= frame.len();
-            }
+            let Some(item) = inner.pop() else { break };
+            bytes += item.bytes();
             taken.push(item);
         }
-        if inner.items.is_empty() && inner.items.capacity() > 16 {
-            inner.items = VecDeque::new();
-        }
+    }
+
+    /// Takes the first.
+    pub fn pop(&self) -> Option<Item> {
+        self.lock().pop()
     }
 
     /// Who waits for room, once the mailbox is empty; then nobody waits any more.

@@ -4,10 +4,7 @@
 //! join or a push is under way, later frames of that topic wait; other topics go on (unlike in Phoenix, where a slow
 //! join holds back the whole socket).
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use simurgh_protocol::{
@@ -16,7 +13,7 @@ use simurgh_protocol::{
     frame::{self, InvalidFrame},
 };
 
-use crate::{mailbox::ChannelId, metrics::Asked, rates::exceeded};
+use crate::{few::FewMap, mailbox::ChannelId, metrics::Asked, rates::exceeded};
 
 mod frames;
 
@@ -101,7 +98,7 @@ pub struct Session {
     user: UserId,
     vsn: Vsn,
     max_channels: usize,
-    channels: BTreeMap<Topic, Box<Channel>>,
+    channels: FewMap<Topic, Box<Channel>>,
     last_channel: u64,
     waiting: usize,
     /// Bytes of the payloads that wait or are under way.
@@ -149,7 +146,7 @@ impl Session {
             user,
             vsn,
             max_channels,
-            channels: BTreeMap::new(),
+            channels: FewMap::default(),
             last_channel: 0,
             waiting: 0,
             held_bytes: 0,

@@ -2,29 +2,27 @@
 //! its [`Transport`] what comes of it and what its mailbox holds. A WebSocket is one transport, a long-poll session the
 //! other.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use simurgh_env::Env;
-use simurgh_protocol::{
-    CloseCode, Frame, Push, Reason, Refusal, Timestamp, Topic, UserId, Vsn, event::RateClass,
-};
+use simurgh_protocol::{CloseCode, Frame, Push, Refusal, Timestamp, Topic, UserId, Vsn};
 use simurgh_service::metrics::Counted;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Shared,
     auth::Claims,
+    few::FewMap,
     form::text,
     mailbox::{ChannelId, Item, Mailbox},
-    metrics::{Asked, Metrics, kind},
-    rates::UserRates,
-    session::{Effect, Gate, Session},
+    metrics::{Asked, kind},
+    session::{Effect, Session},
     sockets::Permit,
     workers::BUDGET,
 };
 
+mod limits;
 pub mod longpoll;
 mod metered;
 mod outgoing;
@@ -32,6 +30,7 @@ mod transport;
 pub mod websocket;
 mod work;
 
+use limits::Limits;
 pub use transport::{Data, Incoming, Transport};
 use transport::{End, Happened};
 use work::{Held, Outcome};
@@ -40,9 +39,6 @@ use work::{Held, Outcome};
 const SILENCE: Duration = Duration::from_secs(60);
 /// A socket that takes nothing for so long is closed (contract section 3).
 const STALL: Duration = Duration::from_secs(30);
-/// A socket is not read from for so long after a frame of it was over its user's rates: whoever floods gets a hundred
-/// refusals a second, and the rest waits on the client's own side.
-const REST: Duration = Duration::from_millis(10);
 /// How long the client has to take leave once the server closes.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -55,10 +51,13 @@ struct Socket<T> {
     session_id: String,
     mailbox: Arc<Mailbox>,
     shared: Arc<Shared>,
-    /// Cancelled once the token is revoked.
+    /// Cancelled once the token is revoked; the mailbox wakes the task then.
     revoked: CancellationToken,
-    held: BTreeMap<ChannelId, Box<OnTopic>>,
-    work: FuturesUnordered<BoxFuture<'static, Outcome>>,
+    held: FewMap<ChannelId, Box<OnTopic>>,
+    /// None while nothing is under way.
+    work: Option<FuturesUnordered<BoxFuture<'static, Outcome>>>,
+    /// Goes off at the deadline, or before: deadlines mostly move on.
+    timer: Pin<Box<Sleep>>,
     /// Whether the mailbox has its turn before work and reading.
     mail_first: bool,
     /// When this socket's turn to be closed by a drain comes.
@@ -77,33 +76,7 @@ enum Event {
     Transport(Happened),
     Woken,
     Outcome(Box<Outcome>),
-    Draining,
-    Revoked,
     Time,
-}
-
-/// The user's rates and the clock.
-struct Limits {
-    rates: Arc<UserRates>,
-    metrics: Arc<Metrics>,
-    env: Env,
-    /// Until when the socket is not read from.
-    rests_until: Option<Instant>,
-}
-
-impl Gate for Limits {
-    fn count(&mut self, class: RateClass) -> Result<(), Duration> {
-        let now = self.env.instant();
-        self.rates.check(class, now).inspect_err(|_| self.rests_until = Some(now + REST))
-    }
-
-    fn now(&self) -> Timestamp {
-        self.env.now()
-    }
-
-    fn answered(&mut self, asked: Asked, refused: Option<Reason>) {
-        self.metrics.answered(asked, refused);
-    }
 }
 
 /// Serves a connection of the user whom the token names, until either side closes it.
@@ -134,8 +107,9 @@ pub fn run<T: Transport>(
             user,
             vsn,
             revoked: permit.revoked.clone(),
-            held: BTreeMap::new(),
-            work: FuturesUnordered::new(),
+            held: FewMap::default(),
+            work: None,
+            timer: Box::pin(sleep_until(now + SILENCE)),
             mail_first: true,
             close_at: None,
             shared,
@@ -160,40 +134,63 @@ pub fn run<T: Transport>(
 
 impl<T: Transport> Socket<T> {
     async fn serve(&mut self) -> End {
+        let mut now = self.shared.env.instant();
         loop {
-            let deadline = self.deadline();
-            let now = self.shared.env.instant();
-            let closing = self.close_at.is_some_and(|at| at <= now);
-            self.gate.rests_until.take_if(|until| *until <= now);
-            let reads = !self.session.is_full() && !closing && self.gate.rests_until.is_none();
-            let event = {
-                let Self { transport, work, mailbox, shared, close_at, revoked, .. } = self;
-                let (behind, mail) = (transport.is_behind(), transport.takes_mail());
-                tokio::select! {
-                    biased;
-                    () = revoked.cancelled() => Event::Revoked,
-                    () = shared.draining.cancelled(), if close_at.is_none() => Event::Draining,
-                    Some(outcome) = work.next(), if !behind => Event::Outcome(Box::new(outcome)),
-                    happened = transport.next(reads) => Event::Transport(happened),
-                    () = mailbox.filled(), if mail => Event::Woken,
-                    () = sleep_until(deadline) => Event::Time,
-                }
-            };
+            // These and the mailbox wake the task alike: to listen for each would cost every turn of every socket.
+            if self.revoked.is_cancelled() {
+                return End::Close(CloseCode::Revoked);
+            }
+            if self.close_at.is_none() && self.shared.sockets.leaving() {
+                let window = self.shared.settings.drain.drain_window;
+                self.close_at = Some(now + self.shared.env.jitter(window));
+            }
+            let deadline = self.deadline(now);
+            if self.timer.is_elapsed() || deadline < self.timer.deadline() {
+                self.timer.as_mut().reset(deadline);
+            }
+            let event = self.event(now).await;
             if let Some(end) = self.on(event).await {
                 return end;
             }
+            // What came of it is mostly taken at once.
+            if self.transport.is_behind()
+                && let Poll::Ready(happened) = poll_fn(|cx| Poll::Ready(self.transport.poll_write(cx))).await
+                && let Some(end) = self.on(Event::Transport(happened)).await
+            {
+                return end;
+            }
+            now = self.shared.env.instant();
             // A client that keeps everything else busy does not keep the clock from being looked at.
-            if deadline <= self.shared.env.instant()
+            if deadline <= now
                 && let Some(end) = self.tick().await
             {
                 return end;
             }
             // What was asked is answered first.
-            let now = self.shared.env.instant();
             if self.close_at.is_some_and(|at| at <= now && (self.session.is_idle() || at + BUDGET <= now)) {
                 return End::Close(CloseCode::ServiceRestart);
             }
         }
+    }
+
+    /// What happens next.
+    async fn event(&mut self, now: Instant) -> Event {
+        let closing = self.close_at.is_some_and(|at| at <= now);
+        self.gate.rests_until.take_if(|until| *until <= now);
+        let reads = !self.session.is_full() && !closing && self.gate.rests_until.is_none();
+        let Self { transport, work, mailbox, timer, .. } = self;
+        let behind = transport.is_behind();
+        let event = tokio::select! {
+            biased;
+            Some(outcome) = next(work), if !behind && work.is_some() => Event::Outcome(Box::new(outcome)),
+            happened = transport.next(reads) => Event::Transport(happened),
+            () = mailbox.filled() => Event::Woken,
+            () = timer.as_mut() => Event::Time,
+        };
+        if self.work.as_ref().is_some_and(FuturesUnordered::is_empty) {
+            self.work = None;
+        }
+        event
     }
 
     async fn on(&mut self, event: Event) -> Option<End> {
@@ -201,7 +198,6 @@ impl<T: Transport> Socket<T> {
             Event::Transport(Happened::Received(incoming)) => self.received(incoming).await,
             Event::Transport(Happened::Heard) | Event::Time => None,
             Event::Transport(Happened::Ended(end)) => Some(end),
-            Event::Revoked => Some(End::Close(CloseCode::Revoked)),
             Event::Transport(Happened::Written) => {
                 // Replies and reading have every other turn, however much is queued.
                 self.mail_first = !self.mail_first;
@@ -215,11 +211,6 @@ impl<T: Transport> Socket<T> {
             }
             Event::Transport(Happened::Asked) | Event::Woken => self.empty_mailbox().await,
             Event::Outcome(outcome) => self.outcome(*outcome).await,
-            Event::Draining => {
-                let window = self.shared.settings.drain.drain_window;
-                self.close_at = Some(self.shared.env.instant() + self.shared.env.jitter(window));
-                None
-            }
         }
     }
 
@@ -277,7 +268,8 @@ impl<T: Transport> Socket<T> {
                 Effect::Send(frame) => self.transport.give(text(frame)),
                 Effect::Join { channel, topic, params, asked_at } => {
                     let until = self.until(asked_at);
-                    self.work.push(self.join(channel, topic, params, until));
+                    let joining = self.join(channel, topic, params, until);
+                    self.work.get_or_insert_default().push(joining);
                 }
                 Effect::Open { channel, topic, join_ref } => {
                     Box::pin(self.open(channel, &topic, join_ref)).await;
@@ -290,7 +282,8 @@ impl<T: Transport> Socket<T> {
                 }
                 Effect::Do { channel, topic, push, payload, asked_at } => {
                     let until = self.until(asked_at);
-                    self.work.push(self.carry_out(channel, topic, push, payload, until));
+                    let doing = self.carry_out(channel, topic, push, payload, until);
+                    self.work.get_or_insert_default().push(doing);
                 }
                 Effect::Close(code) => return Some(End::Close(code)),
             }
@@ -308,14 +301,11 @@ impl<T: Transport> Socket<T> {
         if !self.transport.takes_mail() {
             return None;
         }
-        let mut items = Vec::new();
-        self.mailbox.take(T::BATCH, &mut items);
-        if items.is_empty() {
-            let (topics, user_topic) = self.mailbox.take_waiting();
-            Box::pin(self.room(topics, user_topic)).await;
-            return None;
-        }
-        for item in items {
+        let (mut bytes, mut none) = (0, true);
+        while bytes < T::BATCH
+            && let Some(item) = self.mailbox.pop()
+        {
+            (bytes, none) = (bytes + item.bytes(), false);
             match item {
                 Item::Frame { channel, bytes } => {
                     if self.session.is_current(channel) {
@@ -329,6 +319,13 @@ impl<T: Transport> Socket<T> {
                     }
                 }
             }
+        }
+        if none {
+            let (topics, user_topic) = self.mailbox.take_waiting();
+            if user_topic || !topics.is_empty() {
+                Box::pin(self.room(topics, user_topic)).await;
+            }
+            return None;
         }
         if !self.mailbox.is_idle() {
             // All of it may have been for channels that are gone: go on as soon as the transport takes more.
@@ -345,8 +342,7 @@ impl<T: Transport> Socket<T> {
         self.apply(effects).await
     }
 
-    fn deadline(&mut self) -> Instant {
-        let now = self.shared.env.instant();
+    fn deadline(&mut self, now: Instant) -> Instant {
         let token = now + self.session.deadline().since(self.shared.env.now());
         let drain = self.close_at.map_or(token, |at| if at > now { at } else { at + BUDGET });
         let first = token.min(self.transport.deadline()).min(drain);
@@ -359,13 +355,18 @@ impl<T: Transport> Socket<T> {
             let OnTopic { topic, held, .. } = *left;
             self.release(channel, topic, held, true).await;
         }
-        while let Some(outcome) = self.work.next().await {
+        while let Some(outcome) = next(&mut self.work).await {
             if let Outcome::Joined { channel, topic, result: Ok(joined), .. } = outcome {
                 let (_, held) = joined.split();
                 self.release(channel, topic, held, true).await;
             }
         }
     }
+}
+
+/// What is done next of what is under way; none where nothing is.
+async fn next(work: &mut Option<FuturesUnordered<BoxFuture<'static, Outcome>>>) -> Option<Outcome> {
+    work.as_mut()?.next().await
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,7 +40,9 @@ const RETRY: Duration = Duration::from_millis(250);
 pub struct Sockets {
     max_per_user: usize,
     inner: Mutex<Inner>,
-    /// What waits for each socket, for who asks how much that is.
+    /// Whether they are to take leave: the gateway drains.
+    leaving: AtomicBool,
+    /// What waits for each socket, for who asks how much that is and who wakes it.
     mailboxes: Mutex<BTreeMap<SocketId, Weak<Mailbox>>>,
     metrics: Arc<Metrics>,
 }
@@ -94,7 +99,7 @@ pub struct Permit {
     user: Option<UserId>,
     /// The socket's name.
     pub id: SocketId,
-    /// Cancelled once its token is revoked.
+    /// Cancelled once its token is revoked; its mailbox wakes it then, too.
     pub revoked: CancellationToken,
     /// How many sockets the user has here with this one.
     pub here: usize,
@@ -118,7 +123,13 @@ impl Sockets {
     /// Nobody yet; each user may have `max_per_user` sockets.
     #[must_use]
     pub fn new(max_per_user: usize, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { max_per_user, inner: Mutex::default(), mailboxes: Mutex::default(), metrics })
+        Arc::new(Self {
+            max_per_user,
+            inner: Mutex::default(),
+            leaving: AtomicBool::new(false),
+            mailboxes: Mutex::default(),
+            metrics,
+        })
     }
 
     /// The mailbox of a socket whose permit is held.
@@ -143,6 +154,8 @@ impl Sockets {
             return None;
         }
         let revoked = CancellationToken::new();
+        // Most users have one.
+        connected.sockets.reserve_exact(1);
         connected.sockets.push(Open { id, subscription: false, issued_at, revoked: revoked.clone() });
         let here = connected.sessions();
         Some(Permit { sockets: Arc::clone(self), user: Some(user.clone()), id, revoked, here })
@@ -173,12 +186,35 @@ impl Sockets {
     pub fn revoke(&self, revocation: &Revocation) {
         let inner = self.lock();
         let sockets = inner.users.get(&revocation.user).into_iter().flat_map(|connected| &connected.sockets);
-        sockets.filter(|open| revocation.covers(open.issued_at)).for_each(|open| open.revoked.cancel());
+        let revoked: Vec<SocketId> = sockets
+            .filter(|open| revocation.covers(open.issued_at))
+            .inspect(|open| open.revoked.cancel())
+            .map(|open| open.id)
+            .collect();
+        drop(inner);
+        // One whose mailbox is not listed yet looks when it is.
+        let mailboxes = self.mailboxes();
+        revoked.iter().filter_map(|id| mailboxes.get(id)?.upgrade()).for_each(|mailbox| mailbox.nudge());
+    }
+
+    /// Has all sockets take leave, and those that come.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+        self.mailboxes().values().filter_map(Weak::upgrade).for_each(|mailbox| mailbox.nudge());
+    }
+
+    /// Whether they are to take leave.
+    #[must_use]
+    pub fn leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     /// What is said to the user reaches this channel from now on.
     pub fn open(&self, user: &UserId, channel: UserChannel) {
-        self.lock().users.entry(user.clone()).or_default().channels.push(channel);
+        let mut inner = self.lock();
+        let channels = &mut inner.users.entry(user.clone()).or_default().channels;
+        channels.reserve_exact(1);
+        channels.push(channel);
     }
 
     /// No more does.

@@ -51,7 +51,8 @@ pub struct Joined {
 pub struct Topic {
     id: ConversationId,
     name: String,
-    channels: BTreeMap<(SocketId, ChannelId), Channel>,
+    /// In boxes: a node of the map is as large as eleven of what it holds, and most conversations are pairs.
+    channels: BTreeMap<(SocketId, ChannelId), Box<Channel>>,
     /// The furthest that anything heard says the logs reach.
     last_seq: u64,
     last_change: u64,
@@ -103,7 +104,7 @@ impl Topic {
             full: None,
             stale: true,
         };
-        self.channels.insert(key, channel);
+        self.channels.insert(key, Box::new(channel));
         self.any_stale = true;
         self.push_state(key);
     }
@@ -302,7 +303,7 @@ impl Topic {
     /// Sends `presence_state` to a channel whose list is not what this gateway's is.
     fn push_state(&mut self, key: (SocketId, ChannelId)) {
         let members_version = self.members_version;
-        let wants = |channel: &&mut Channel| channel.stale && channel.checked_at >= members_version;
+        let wants = |channel: &&mut Box<Channel>| channel.stale && channel.checked_at >= members_version;
         let Some(channel) = self.channels.get_mut(&key).filter(wants) else { return };
         let state = self.presence.state();
         let frame = channel.form.push(&channel.join_ref, &self.name, sent::PRESENCE_STATE, &state);

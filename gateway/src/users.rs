@@ -49,7 +49,8 @@ const AT_ONCE: usize = 256;
 
 struct Actor {
     shared: Arc<Shared>,
-    users: BTreeMap<UserId, User>,
+    /// In boxes: a node of the map is as large as eleven of what it holds.
+    users: BTreeMap<UserId, Box<User>>,
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
     calls: FuturesUnordered<BoxFuture<'static, Told>>,
     /// When to look at whom.
@@ -139,7 +140,7 @@ impl Actor {
     ) {
         let state = self.users.entry(user.clone()).or_default();
         let watches = phx_ref.is_none() && matches!(topic, Topic::User(_));
-        *state.topics.entry(topic).or_default() += 1;
+        *state.topics.or_default(topic) += 1;
         if let Some(phx_ref) = phx_ref {
             // Back within the grace: the new connection takes the old one's place in one step.
             for (_, departed) in state.departing.drain(..) {

@@ -237,6 +237,11 @@ impl<L: Send + Sync + 'static> Transport for LongPoll<L> {
         poll_fn(|cx| self.poll_next(reads, cx)).await
     }
 
+    /// A poll is answered in its turn.
+    fn poll_write(&mut self, _: &mut Context<'_>) -> Ready<Happened> {
+        Ready::Pending
+    }
+
     fn give(&mut self, frame: Utf8Bytes) {
         self.outbox_bytes += frame.len();
         self.outbox.push_back(frame);

@@ -2,7 +2,6 @@
 //! write.
 
 use std::{
-    collections::VecDeque,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -11,10 +10,12 @@ use std::{
 use tokio::io::AsyncWrite;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// Frames of one write; the kernel takes 1,024 pieces, and each frame is two.
-const FRAMES: usize = 128;
-/// Frames whose room is kept when nothing waits.
-const KEPT: usize = 4;
+use crate::few::FewQueue;
+
+/// Pieces of one write, two of each frame; the kernel takes 1,024.
+const PIECES: usize = 256;
+/// Pieces of most writes: one frame, or the two of a message on both of a member's topics.
+const FEW_PIECES: usize = 4;
 /// The first byte of a whole text message (RFC 6455, 5.2).
 const TEXT: u8 = 0x81;
 
@@ -54,7 +55,7 @@ impl Text {
 /// What is not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    frames: VecDeque<Text>,
+    frames: FewQueue<Text>,
     /// Bytes of the first that are written.
     written: usize,
 }
@@ -62,7 +63,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Puts a message behind the others.
     pub(super) fn push(&mut self, payload: Utf8Bytes) {
-        self.frames.push_back(Text::new(payload));
+        self.frames.push(Text::new(payload));
     }
 
     /// Writes all of it.
@@ -72,33 +73,40 @@ impl Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !self.frames.is_empty() {
-            let written = {
-                let mut pieces = [IoSlice::new(&[]); FRAMES * 2];
-                let parts = self.frames.iter().flat_map(Text::parts);
-                let used =
-                    pieces.iter_mut().zip(parts).map(|(piece, part)| *piece = IoSlice::new(part)).count();
-                let mut rest = pieces.get_mut(..used).unwrap_or_default();
-                IoSlice::advance_slices(&mut rest, self.written);
-                ready!(Pin::new(&mut *io).poll_write_vectored(cx, rest))?
+            let written = if self.frames.len() * 2 <= FEW_PIECES {
+                ready!(self.write_some::<FEW_PIECES, Io>(io, cx))?
+            } else {
+                ready!(self.write_some::<PIECES, Io>(io, cx))?
             };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.advance(written);
         }
-        if self.frames.capacity() > KEPT {
-            self.frames = VecDeque::new();
-        }
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes what goes into so many pieces.
+    fn write_some<const MOST: usize, Io: AsyncWrite + Unpin>(
+        &self,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut pieces = [IoSlice::new(&[]); MOST];
+        let parts = self.frames.iter().flat_map(Text::parts);
+        let used = pieces.iter_mut().zip(parts).map(|(piece, part)| *piece = IoSlice::new(part)).count();
+        let mut rest = pieces.get_mut(..used).unwrap_or_default();
+        IoSlice::advance_slices(&mut rest, self.written);
+        Pin::new(io).poll_write_vectored(cx, rest)
     }
 
     fn advance(&mut self, bytes: usize) {
         self.written += bytes;
-        while let Some(first) = self.frames.front()
+        while let Some(first) = self.frames.first()
             && self.written >= first.len()
         {
             self.written -= first.len();
-            self.frames.pop_front();
+            self.frames.pop();
         }
     }
 }
@@ -119,7 +127,7 @@ mod tests {
     fn texts() -> Vec<String> {
         [0, 1, 125, 126, 65_535, 65_536, 70_000]
             .into_iter()
-            .chain(std::iter::repeat_n(3, FRAMES * 2))
+            .chain(std::iter::repeat_n(3, PIECES))
             .map(|bytes| "x".repeat(bytes))
             .collect()
     }

@@ -1,6 +1,9 @@
 //! How frames travel between a client and its socket's task.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use simurgh_protocol::CloseCode;
@@ -65,6 +68,9 @@ pub trait Transport: Send + 'static {
 
     /// Writes what was given, then reads, where `reads`. Safe to drop and call again.
     fn next(&mut self, reads: bool) -> impl Future<Output = Happened> + Send;
+
+    /// Writes what was given, as far as that can be done at once: whether it is done.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Happened>;
 
     /// Takes a frame for the client.
     fn give(&mut self, frame: Utf8Bytes);

@@ -135,10 +135,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for WebSocke
     const NAME: &'static str = "websocket";
     const BATCH: usize = WRITE_BATCH;
 
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        self.poll_flush(cx).map(|result| self.flushed(result))
+    }
+
     async fn next(&mut self, reads: bool) -> Happened {
         poll_fn(|cx| {
             if self.unflushed {
-                return self.poll_flush(cx).map(|result| self.flushed(result));
+                return self.poll_write(cx);
             }
             if !reads {
                 return Poll::Pending;

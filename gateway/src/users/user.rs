@@ -1,6 +1,6 @@
 //! One user's state on this gateway.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
@@ -13,14 +13,14 @@ use simurgh_service::metrics::Counted;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{Told, entry::Write, shown::Shown, tell, tell_choice};
-use crate::Shared;
+use crate::{Shared, few::FewMap};
 
 #[derive(Default)]
 pub(super) struct User {
     /// Channels by topic, and how many sockets have each.
-    pub(super) topics: BTreeMap<Topic, usize>,
+    pub(super) topics: FewMap<Topic, usize>,
     /// The connections by the ref they were joined with; a meta's own ref changes with the status.
-    pub(super) connections: BTreeMap<String, Box<PresenceMeta>>,
+    pub(super) connections: FewMap<String, Box<PresenceMeta>>,
     /// Subscriptions to the user topic.
     pub(super) watchers: usize,
     pub(super) chosen: Option<ChosenStatus>,

@@ -17,6 +17,7 @@ use simurgh_protocol::{
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::{
+    few::FewMap,
     form::{Encoded, Form},
     mailbox::{ChannelId, Mailbox, SocketId},
     users::{Shown, diff, metas, shown},
@@ -44,9 +45,9 @@ pub struct Channel {
 /// A user with channels here.
 #[derive(Debug, Default)]
 struct Viewer {
-    channels: BTreeMap<Key, Box<Channel>>,
+    channels: FewMap<Key, Box<Channel>>,
     /// Joins under way, and whether whom the user sees may have changed since they began.
-    joining: BTreeMap<Key, bool>,
+    joining: FewMap<Key, bool>,
     /// Whom it may see.
     sees: BTreeSet<UserId>,
     /// How many of them were not read yet.
@@ -70,7 +71,8 @@ struct Subject {
 /// The view.
 #[derive(Debug, Default)]
 pub struct View {
-    viewers: BTreeMap<UserId, Viewer>,
+    /// In boxes: a node of the map is as large as eleven of what it holds.
+    viewers: BTreeMap<UserId, Box<Viewer>>,
     subjects: BTreeMap<UserId, Subject>,
 }
 
@@ -321,7 +323,7 @@ impl View {
         }
         let state = self.state(user);
         let Some(viewer) = self.viewers.get_mut(user) else { return };
-        for (key, channel) in &mut viewer.channels {
+        for (key, channel) in viewer.channels.iter_mut() {
             let Some(unread) = &channel.unread else { continue };
             let payload = Raw::of(&json!({"user_id": user, "unread": unread, "at": now}));
             let topic = format!("user:{user}");
@@ -372,7 +374,7 @@ impl View {
 
     /// To the user's channels that have their state.
     fn tell(&self, user: &UserId, event: &str, payload: &Raw) {
-        let channels = self.viewers.get(user).into_iter().flat_map(|viewer| &viewer.channels);
+        let channels = self.viewers.get(user).into_iter().flat_map(|viewer| viewer.channels.iter());
         for (key, channel) in channels.filter(|(_, channel)| channel.unread.is_none()) {
             channel.tell(*key, user, event, payload);
         }

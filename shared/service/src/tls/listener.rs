@@ -34,8 +34,8 @@ impl MaybeTlsConnections {
 pub enum MaybeTls {
     /// Without.
     Plain(TcpStream),
-    /// With.
-    Tls(TlsIo<TcpStream>),
+    /// With. In a box: it is a kilobyte, which each connection without would take as well.
+    Tls(Box<TlsIo<TcpStream>>),
 }
 
 impl Connections for MaybeTlsConnections {
@@ -45,7 +45,7 @@ impl Connections for MaybeTlsConnections {
         let (stream, peer) = self.tcp.accept().await?;
         let io = match &self.keys {
             None => MaybeTls::Plain(stream),
-            Some(keys) => MaybeTls::Tls(TlsIo::new(keys.accept(stream))),
+            Some(keys) => MaybeTls::Tls(Box::new(TlsIo::new(keys.accept(stream)))),
         };
         Some((io, peer))
     }
