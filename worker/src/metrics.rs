@@ -151,6 +151,12 @@ impl Metrics {
         self.store_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
     }
 
+    /// The units of reads and of writes that were counted.
+    #[cfg(test)]
+    pub(crate) fn counted_units(&self) -> (f64, f64) {
+        (self.counted_reads.get(), self.counted_writes.get())
+    }
+
     /// What it costs by the rules.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     pub fn counted(&self, units: Units) {
@@ -173,7 +179,7 @@ impl Metrics {
         self.store_throttles.with_label_values(&[operation]).inc();
     }
 
-    /// The meter of a cache: `rosters`, `tails` or `gateways`.
+    /// The meter of a cache: `rosters`, `tails`, `places`, `written` or `gateways`.
     #[must_use]
     pub fn cache(&self, name: &'static str) -> CacheMeter {
         CacheMeter {
