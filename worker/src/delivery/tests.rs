@@ -98,3 +98,19 @@ async fn a_receipt_for_a_message_that_is_hidden_or_deleted_is_like_any_other() {
     let rows = receipts(&rig, "alice", &one).await;
     assert!(rows.as_array().unwrap().iter().all(|row| row["delivered"] == true), "{rows}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_answers_has_read_what_came_before_and_not_earlier() {
+    let rig = Rig::new(1, Duration::ZERO, 1).await;
+    let (_, one) = rig.send(0, "alice", "one").await.unwrap();
+    rig.call(0, "bob", mark(&rig, Push::MarkAsRead, &one)).await.unwrap();
+    let (_, two) = rig.send(0, "alice", "two").await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    let answered = rig.env.now();
+    rig.send(0, "bob", "three").await.unwrap();
+    let row = receipts(&rig, "alice", &two).await[0].clone();
+    assert_eq!((&row["read"], &row["read_at"]), (&json!(true), &Value::Null), "before its position is written");
+    sleep(Duration::from_secs(3)).await;
+    let row = receipts(&rig, "alice", &two).await[0].clone();
+    assert!(row["read_at"].as_str().unwrap() >= answered.to_string().as_str(), "{row}");
+}
