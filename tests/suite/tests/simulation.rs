@@ -37,20 +37,22 @@ fn all(from: u64, to: u64, calm: bool) -> BTreeMap<u64, Outcome> {
 
 fn summary(outcomes: &BTreeMap<u64, Outcome>) -> String {
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut sent, mut acknowledged, mut duplicates) = (0, 0, 0);
+    let (mut sent, mut acknowledged, mut duplicates, mut changed) = (0, 0, 0, [0; 3]);
     let mut latencies: Vec<Duration> = Vec::new();
     for outcome in outcomes.values() {
         outcome.faults.iter().for_each(|(kind, count)| *faults.entry(kind).or_default() += count);
         sent += outcome.sent.0;
         acknowledged += outcome.sent.1;
         duplicates += outcome.duplicates;
+        changed.iter_mut().zip(outcome.changed).for_each(|(sum, more)| *sum += more);
         latencies.extend(&outcome.latencies);
     }
     latencies.sort();
+    let [edited, deleted, hidden] = changed;
     let at = |share: usize| latencies.get(latencies.len() * share / 1_000).copied().unwrap_or_default();
     format!(
         "{} seeds: {sent} messages, {acknowledged} acknowledged (p50 {:?}, p99 {:?}, longest {:?}), \
-         {duplicates} acknowledged as duplicates\nfaults: {faults:?}",
+         {duplicates} acknowledged as duplicates, {edited} edited, {deleted} deleted, {hidden} hidden\nfaults: {faults:?}",
         outcomes.len(),
         at(500),
         at(990),
@@ -74,6 +76,8 @@ fn judge(most: u64, calm: bool) {
         );
         outcome.violations.iter().take(8).for_each(|violation| println!("  {violation}"));
     }
+    let changed = |kind: usize| outcomes.values().any(|outcome| outcome.changed[kind] > 0);
+    assert!(outcomes.len() < 20 || (0..3).all(changed), "nobody edits, deletes or hides anything");
     assert!(failed.is_empty(), "{} of {} seeds failed", failed.len(), outcomes.len());
 }
 

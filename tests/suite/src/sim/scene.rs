@@ -111,6 +111,8 @@ pub struct Outcome {
     pub sent: (usize, usize),
     /// Acknowledgements of duplicates.
     pub duplicates: u64,
+    /// Messages that were edited, deleted for everyone, and hidden by somebody, as was acknowledged.
+    pub changed: [usize; 3],
     /// How long acknowledgements took.
     pub latencies: Vec<Duration>,
 }
@@ -188,6 +190,11 @@ fn outcome(stage: &Stage, violations: Vec<String>) -> Outcome {
         faults: stage.system.weather.counts(),
         sent: (known.sends.len(), acknowledged),
         duplicates: known.duplicates,
+        changed: [
+            known.edits.values().filter(|edits| edits.last.is_some()).count(),
+            known.deletions.values().filter(|deleted| **deleted).count(),
+            known.hidden.values().filter(|hidden| **hidden).count(),
+        ],
         latencies: known.latencies.clone(),
     }
 }
