@@ -109,7 +109,11 @@ async fn who_answers_has_read_what_came_before_and_not_earlier() {
     let answered = rig.env.now();
     rig.send(0, "bob", "three").await.unwrap();
     let row = receipts(&rig, "alice", &two).await[0].clone();
-    assert_eq!((&row["read"], &row["read_at"]), (&json!(true), &Value::Null), "before its position is written");
+    assert_eq!(
+        (&row["read"], &row["read_at"]),
+        (&json!(true), &Value::Null),
+        "before its position is written"
+    );
     sleep(Duration::from_secs(3)).await;
     let row = receipts(&rig, "alice", &two).await[0].clone();
     assert!(row["read_at"].as_str().unwrap() >= answered.to_string().as_str(), "{row}");

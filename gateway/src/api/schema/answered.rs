@@ -54,7 +54,7 @@ fn listed() -> [(&'static str, Shape); 3] {
 }
 
 fn conversation_page() -> ObjectBuilder {
-    let next = ObjectBuilder::from(nullable_text("Where the next page begins; null at the end."));
+    let next = nullable_text("Where the next page begins; null at the end.");
     record::<Shape>([("conversations", list("ListedConversation").into()), ("next_cursor", next.into())])
 }
 
