@@ -33,12 +33,12 @@ fn reason(heard: &Heard) -> String {
     heard.json()["error"]["reason"].as_str().unwrap().to_owned()
 }
 
-#[tokio::test(start_paused = true)]
-async fn each_call_reaches_a_worker_as_what_it_is() {
-    let served = Served::new(&[]).await;
-    let asked = testing::worker(&served, |_| Ok((200, json!({"done": true})))).await;
+/// A call, its body, and what workers are asked by it.
+type Asked = (String, &'static str, Value);
+
+fn about_conversations() -> Vec<Asked> {
     let conversation = format!("/api/v1/conversations/{ID}");
-    for (line, body, expected) in [
+    vec![
         (
             "POST /api/v1/conversations".to_owned(),
             r#"{"type": "group"}"#,
@@ -55,6 +55,39 @@ async fn each_call_reaches_a_worker_as_what_it_is() {
             r#" {"metadata":{}} "#,
             json!({"patch_conversation": {"conversation": ID, "body": {"metadata": {}}}}),
         ),
+        (
+            format!("PUT {conversation}/members/b%40b"),
+            "",
+            json!({"add_member": {"conversation": ID, "user": "b@b"}}),
+        ),
+        (
+            format!("DELETE {conversation}/members/bob"),
+            "",
+            json!({"remove_member": {"conversation": ID, "user": "bob"}}),
+        ),
+        ("GET /api/v1/contacts?user_id=carol".to_owned(), "", json!({"list_contacts": {"user": "carol"}})),
+        (
+            "PUT /api/v1/contacts/bob".to_owned(),
+            "",
+            json!({"set_contact": {"user": null, "contact": "bob", "present": true}}),
+        ),
+        (
+            "DELETE /api/v1/contacts/bob?user_id=carol".to_owned(),
+            "",
+            json!({"set_contact": {"user": "carol", "contact": "bob", "present": false}}),
+        ),
+        ("GET /api/v1/users/bob/presence".to_owned(), "", json!({"get_presence": {"user": "bob"}})),
+        (
+            "POST /api/v1/users/bob/notifications".to_owned(),
+            r#"{"kind":"k"}"#,
+            json!({"notify": {"user": "bob", "body": {"kind": "k"}}}),
+        ),
+    ]
+}
+
+fn about_messages() -> Vec<Asked> {
+    let conversation = format!("/api/v1/conversations/{ID}");
+    vec![
         (
             format!("GET {conversation}/messages?after_seq=5&limit=200&since=s"),
             "",
@@ -85,34 +118,14 @@ async fn each_call_reaches_a_worker_as_what_it_is() {
             "",
             json!({"receipts": {"conversation": ID, "message": MESSAGE}}),
         ),
-        (
-            format!("PUT {conversation}/members/b%40b"),
-            "",
-            json!({"add_member": {"conversation": ID, "user": "b@b"}}),
-        ),
-        (
-            format!("DELETE {conversation}/members/bob"),
-            "",
-            json!({"remove_member": {"conversation": ID, "user": "bob"}}),
-        ),
-        ("GET /api/v1/contacts?user_id=carol".to_owned(), "", json!({"list_contacts": {"user": "carol"}})),
-        (
-            "PUT /api/v1/contacts/bob".to_owned(),
-            "",
-            json!({"set_contact": {"user": null, "contact": "bob", "present": true}}),
-        ),
-        (
-            "DELETE /api/v1/contacts/bob?user_id=carol".to_owned(),
-            "",
-            json!({"set_contact": {"user": "carol", "contact": "bob", "present": false}}),
-        ),
-        ("GET /api/v1/users/bob/presence".to_owned(), "", json!({"get_presence": {"user": "bob"}})),
-        (
-            "POST /api/v1/users/bob/notifications".to_owned(),
-            r#"{"kind":"k"}"#,
-            json!({"notify": {"user": "bob", "body": {"kind": "k"}}}),
-        ),
-    ] {
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_reaches_a_worker_as_what_it_is() {
+    let served = Served::new(&[]).await;
+    let asked = testing::worker(&served, |_| Ok((200, json!({"done": true})))).await;
+    for (line, body, expected) in about_conversations().into_iter().chain(about_messages()) {
         let heard = as_alice(&served, &line, body).await;
         assert_eq!((heard.status, heard.json()), (200, json!({"done": true})), "{line}");
         assert_eq!(heard.header("content-type"), Some("application/json"));

@@ -220,7 +220,7 @@ mod tests {
         fn new() -> Self {
             let known = KnownPlaces::new(&Metrics::new().unwrap());
             known.listen(true);
-            Self { known, id: ConversationId::new("c").unwrap(), now: Instant::now() }
+            Self { known, id: ConversationId::new("c").unwrap(), now: simurgh_env::Env::seeded(1).instant() }
         }
 
         fn keep(&self, heard: Option<u64>) {
