@@ -22,12 +22,15 @@ CALLER = SCENE["caller"]
 ID = re.compile(SCENE["id_pattern"])
 LARGEST = SCENE["largest_group"]
 UNKNOWN = "00000000-0000-8000-8000-000000000000"
+DELETE = "DELETE /api/v1/conversations/{conversation_id}/messages/{message_id}"
 SEND = ("POST", "/api/v1/conversations/{conversation_id}/messages")
 
 # Conversations that answers named: nothing replaces them.
 created = set()
 # Messages that were sent, by conversation. Those of the scene are answered, and stay.
 sent = defaultdict(list)
+# All that answers named, those that were deleted, too: nothing replaces them.
+named = set()
 cursors = defaultdict(list, since=[SCENE["since"]])
 statuses = defaultdict(Counter)
 
@@ -97,7 +100,7 @@ def in_path(called, parameters):
     room, user = plain.get("conversation_id"), plain.get("user_id")
     if room and room not in created and room not in SCENE["rooms"]:
         plain["conversation_id"] = one_of(list(SCENE["rooms"]), room)
-    if "message_id" in plain:
+    if "message_id" in plain and plain["message_id"] not in named:
         plain["message_id"] = one_of(sent[plain["conversation_id"]] or [UNKNOWN], plain["message_id"])
     if user:
         pool = next((pool for end, pool in SCENE["users"].items() if called[1].endswith(end)), SCENE["guests"])
@@ -141,13 +144,20 @@ def after_call(ctx, case, response):
     if response.request.method != case.operation.method.upper():
         return
     statuses[case.operation.label][response.status_code] += 1
+    if case.operation.label == DELETE and response.status_code == 204:
+        path = {name: unquote(str(value)) for name, value in case.path_parameters.items()}
+        living = sent[path["conversation_id"]]
+        if path["message_id"] in living:
+            living.remove(path["message_id"])
     if response.status_code >= 300 or "json" not in response.headers.get("content-type", [""])[0]:
         return
     body = response.json()
     if case.operation.label == "POST /api/v1/conversations":
         created.add(body["id"])
     if case.operation.label == " ".join(SEND):
-        sent[body["message"]["conversation_id"]].append(body["message_id"])
+        named.add(body["message_id"])
+        if not body["duplicate"]:
+            sent[body["message"]["conversation_id"]].append(body["message_id"])
     for name, key in (("cursor", "next_cursor"), ("since", "change_cursor")):
         if isinstance(body, dict) and body.get(key) and len(cursors[name]) < 20:
             cursors[name].append(body[key])
