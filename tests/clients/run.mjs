@@ -47,11 +47,14 @@ function files(folder) {
   return found.map((name) => path.join(HERE, folder, name)).filter((file) => file.includes(options.file));
 }
 
+/** How long a file may take: a process that does not end by then is ended, and failed. */
+const FILE_MS = 600_000;
+
 /** Runs files as processes; the numbers of cases that passed and failed. */
 async function play(paths, concurrency) {
   const count = { passed: 0, failed: 0 };
   if (paths.length === 0) return count;
-  const stream = run({ files: paths, concurrency, testNamePatterns: options.grep && new RegExp(options.grep) });
+  const stream = run({ files: paths, concurrency, timeout: FILE_MS, testNamePatterns: options.grep && new RegExp(options.grep) });
   const leaf = (event) => event.details?.type !== "suite" && !paths.includes(event.name);
   stream.on("test:pass", (event) => leaf(event) && !event.skip && (count.passed += 1));
   // A file that breaks outside its cases fails as a whole, and that must count too.

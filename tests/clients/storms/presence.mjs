@@ -20,7 +20,7 @@ const CHANGES = 600;
 const AT_ONCE = 40;
 
 const file = wiredFor({ before, after }, { env: { SIMURGH_RATE_CONNECTS_PER_ADDRESS: "0" } });
-// Hundreds of sockets were cut off with the servers; what they still wait for is nobody's any more.
+// Once, its process went on for minutes after its case had passed and its servers were gone; it is not known why.
 after(() => setTimeout(() => process.exit(), 5_000).unref());
 
 /** A member with a bare socket, which keeps the list as phoenix.js does: metas by their refs. */
