@@ -2,6 +2,8 @@
 //! clients ask goes to workers over the backplane; what happens in conversations comes back over it and is handed to
 //! every socket that joined.
 
+#[cfg(test)]
+mod adjacent;
 pub mod admission;
 pub mod api;
 pub mod auth;

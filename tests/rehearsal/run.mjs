@@ -18,6 +18,7 @@
 
 import { execFileSync } from "node:child_process";
 import { cpus, loadavg } from "node:os";
+import path from "node:path";
 import { parseArgs } from "node:util";
 
 import { holds, until } from "../clients/wait.mjs";
@@ -40,6 +41,7 @@ function options() {
     const { values } = parseArgs({ options: all });
     values.processes ||= String(Math.ceil(values.clients / A_PROCESS));
     for (const name of Object.keys(numbers)) values[name] = Number(values[name]);
+    if (values.from) values.from = path.resolve(values.from);
     const right = Object.keys(numbers).every((name) => values[name] >= 0) && values.clients >= EACH && values.rate > 0 && values.processes >= 1;
     if (right && [values.delay, values.window].every((text) => /^\d+(ms|s)$/.test(text))) return values;
   } catch {

@@ -134,8 +134,8 @@ fn the_protocol_is_pure() {
 
 /// Every file below `folder`, but for what is built, fetched or written by a run.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    const NOT_OURS: [&str; 7] =
-        ["target", ".git", ".tools", ".artefacts", ".simurgh", "node_modules", "__pycache__"];
+    const NOT_OURS: [&str; 8] =
+        ["target", ".git", ".tools", ".artefacts", ".releases", ".simurgh", "node_modules", "__pycache__"];
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

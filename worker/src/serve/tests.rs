@@ -70,6 +70,34 @@ async fn what_cannot_be_read_or_comes_late_is_unavailable() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_only_a_newer_gateway_says_is_refused_and_the_next_command_is_done() {
+    let rig = Rig::new(1, Duration::ZERO, 1).await;
+    let (_tasks, _stop) = serving(&rig).await;
+    let subject = rig.workers[0].subjects.any_worker();
+    let writes = rig.store.count("");
+    let known = |name: &str| {
+        String::from_utf8(command(&rig, Duration::from_secs(2), rig.text(name, "x")).to_vec()).unwrap()
+    };
+    for (ours, newer) in [
+        (r#"{"v":1"#, r#"{"v":2"#),
+        (r#""push":"send_message""#, r#""push":"send_hologram""#),
+        (r#""call":{"push""#, r#""call":{"teleport""#),
+        (r#""principal":{"user""#, r#""principal":{"robot""#),
+    ] {
+        let text = known("refused").replacen(ours, newer, 1);
+        assert!(text.contains(newer), "{text}");
+        assert_eq!(reason(ask(&rig, &subject, text.into()).await), Reason::Unavailable, "{newer}");
+    }
+    assert_eq!(rig.store.count(""), writes, "nothing was written or read");
+
+    let text =
+        known("done").replacen(r#""e":{"#, r#""of_a_newer_build":[1],"e":{"of_a_newer_build":{"x":[]},"#, 1);
+    let answer = ask(&rig, &subject, text.into()).await;
+    assert!(matches!(answer, Ok(Answer::Ok(Success { status: 201, .. }))), "{answer:?}");
+    assert_eq!(rig.log().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_says_that_it_lives_and_that_it_leaves() {
     let rig = Rig::new(1, Duration::ZERO, 1).await;
     let mut heartbeats = rig.bus.subscribe(&rig.workers[0].subjects.worker_heartbeats(), None).await.unwrap();
