@@ -146,19 +146,22 @@ export function natsUrl(port, role) {
 
 /**
  * A real broker with JetStream, on which gateways and workers have the rights that infra/nats/accounts.conf gives them.
- * `port` is given when a test starts it after its clients.
+ * `port` is given when a test starts it after its clients; `more` are lines of its configuration. `domain` names its
+ * JetStream for leaf nodes; one that is a leaf `of` such a domain keeps nothing itself, and asks there.
  */
-export async function startNats(dir, { name = "nats-server", port, launch = launchAlone } = {}) {
+export async function startNats(dir, { name = "nats-server", port, more = [], domain, of, launch = launchAlone } = {}) {
   const server = tool("nats-server", "SIMURGH_TEST_NATS_SERVER");
   port ??= await freePort();
   const monitor = await freePort();
   const config = path.join(dir, `${name}.conf`);
+  const accounts = readFileSync(path.join(ROOT, "infra/nats/accounts.conf"), "utf8");
   writeFileSync(config, [
     `listen: "127.0.0.1:${port}"`,
     `http: "127.0.0.1:${monitor}"`,
     `ping_interval: "10s"`,
-    `jetstream { store_dir: "${path.join(dir, name)}" }`,
-    readFileSync(path.join(ROOT, "infra/nats/accounts.conf"), "utf8"),
+    of ? `default_js_domain: { SIMURGH: ${of} }` : `jetstream { store_dir: "${path.join(dir, name)}"${domain ? `, domain: ${domain}` : ""} }`,
+    ...more,
+    of ? accounts.replace("jetstream: enabled", "jetstream: disabled").replaceAll(/\$JS\.API\.|\$KV\./g, (name) => `$JS.${of}.API.${name === "$KV." ? name : ""}`) : accounts,
   ].join("\n"));
   const env = { SIMURGH_NATS_GATEWAY_PASSWORD: "gateway-password", SIMURGH_NATS_WORKER_PASSWORD: "worker-password" };
   const program = launch(name, server, ["-c", config], { dir, env });

@@ -119,6 +119,8 @@ export class Cluster {
   /** All that were started, from the moment at which they run. */
   all = [];
   count = 0;
+  /** What its nats-server is started with besides. */
+  natsOptions = {};
 
   constructor(dir, env = {}, detached = false) {
     this.dir = dir;
@@ -137,8 +139,8 @@ export class Cluster {
   async startServers() {
     // Each is known as soon as it runs, so that it is ended also where the other one fails.
     await together([
-      startNats(this.dir, this).then((nats) => (this.nats = nats)),
-      startDynamoDb(this.dir, this).then((dynamodb) => (this.dynamodb = dynamodb)),
+      startNats(this.dir, { launch: this.launch, ...this.natsOptions }).then((nats) => (this.nats = nats)),
+      startDynamoDb(this.dir, { launch: this.launch }).then((dynamodb) => (this.dynamodb = dynamodb)),
     ]);
   }
 
