@@ -12,6 +12,7 @@ use crate::{
     access::Rosters,
     broadcast::{KnownPlaces, Leases},
     changes::ChangeLanes,
+    concurrency::Concurrency,
     log::{Bursts, Lanes, Notifiers, Tails},
     metrics::{CacheMeter, Metrics},
     store::{ITEM_BYTES, Store, StoreError, measured::Measured},
@@ -93,6 +94,8 @@ pub(crate) struct Memory {
     pub(crate) leases: Leases,
     /// How often those were known.
     pub(crate) leases_meter: CacheMeter,
+    /// How many commands are done at once.
+    pub(crate) concurrency: Arc<Concurrency>,
     /// Tasks that outlive the command that started them.
     tasks: TaskTracker,
     /// Cancelled when the worker drains: what waits for a later moment is done now.
@@ -123,6 +126,7 @@ impl Worker {
             places: KnownPlaces::new(&metrics),
             leases: Leases::default(),
             leases_meter: metrics.cache("gateways"),
+            concurrency: Concurrency::new(env.clone(), metrics.commands_at_once.clone()),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),

@@ -9,6 +9,7 @@ pub mod access;
 pub mod broadcast;
 pub(crate) mod cache;
 pub(crate) mod changes;
+pub(crate) mod concurrency;
 pub mod config;
 pub(crate) mod contacts;
 pub mod context;

@@ -18,10 +18,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
 
-use crate::Worker;
+use crate::{Worker, concurrency::Lane};
 
-/// Commands under way at once; beyond it they are `unavailable` at once.
-const IN_FLIGHT: usize = 1_024;
+/// Commands that are under way or wait for it; beyond it they are `unavailable` at once.
+const MOST: usize = 1_024;
 /// How often a worker says that it lives.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long after it said that it leaves a worker still takes commands: those that were sent before it was heard.
@@ -78,7 +78,7 @@ async fn missed(notices: &mut broadcast::Receiver<Notice>) {
 
 /// Serves commands as the worker `id` until `shutdown`; then says that it leaves, finishes what it has, and returns.
 pub async fn serve(worker: Worker, id: String, shutdown: CancellationToken) {
-    let room = Arc::new(Semaphore::new(IN_FLIGHT));
+    let room = Arc::new(Semaphore::new(MOST));
     let mut alive = interval(HEARTBEAT);
     alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while let Some(mut inbox) = subscribed(&worker, &id, &shutdown).await {
@@ -186,10 +186,16 @@ fn accept(worker: &Worker, room: &Arc<Semaphore>, delivery: Delivery) {
         );
         let answer = match place {
             Ok(place) => carry_out(&task, &delivery.payload, place).instrument(span).await,
-            Err(_) => Answer::Refused(Refusal::unavailable("this worker has too much to do")),
+            Err(_) => shed(&task),
         };
         reply(&task, &reply_to, &answer).await;
     });
+}
+
+/// Refuses a command for which there is no time.
+fn shed(worker: &Worker) -> Answer {
+    worker.metrics.commands_shed.inc();
+    Answer::Refused(Refusal::unavailable("this worker has too much to do"))
 }
 
 /// Does a command. Whatever happens in it ends with it.
@@ -199,13 +205,16 @@ async fn carry_out(worker: &Worker, payload: &[u8], place: OwnedSemaphorePermit)
             command.deadline = command.deadline.min(worker.env.now().plus(LATEST));
             let (id, name, began) = (command.id, command.call.name(), worker.env.instant());
             Span::current().record("call", name);
+            let Some(turn) = worker.memory.concurrency.place(Lane::of(&command.call)).await else {
+                return shed(worker);
+            };
             let under_way = worker.metrics.command();
             let answering = AssertUnwindSafe(Box::pin(worker.answer(command))).catch_unwind();
             let answer = answering.await.unwrap_or_else(|_| {
                 tracing::error!(command = %id, "a command panicked: a fault of this build, report it with the lines before");
                 Answer::Refused(Refusal::unavailable("the worker failed"))
             });
-            drop(under_way);
+            drop((under_way, turn));
             let refused = match &answer {
                 Answer::Ok(_) => None,
                 Answer::Refused(refusal) => Some(refusal.reason),

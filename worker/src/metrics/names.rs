@@ -14,6 +14,8 @@ pub enum Metric {
     Commands,
     CommandSeconds,
     CommandsInFlight,
+    CommandsAtOnce,
+    CommandsShed,
     Messages,
     BatchMessages,
     Broadcasts,
@@ -31,11 +33,13 @@ pub enum Metric {
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Ready,
         Self::Commands,
         Self::CommandSeconds,
         Self::CommandsInFlight,
+        Self::CommandsAtOnce,
+        Self::CommandsShed,
         Self::Messages,
         Self::BatchMessages,
         Self::Broadcasts,
@@ -68,11 +72,20 @@ impl Metric {
                 &["call"],
                 "From a command's arrival to its answer.",
             ),
-            Self::CommandsInFlight => (
-                "simurgh_worker_commands_in_flight",
+            Self::CommandsInFlight => {
+                ("simurgh_worker_commands_in_flight", Gauge, &[], "Commands under way.")
+            }
+            Self::CommandsAtOnce => (
+                "simurgh_worker_commands_at_once",
                 Gauge,
                 &[],
-                "Commands under way; beyond 1,024 they are refused.",
+                "How many it does at once now, so that they end in time: 16 to 1,024. The others wait for a second at most.",
+            ),
+            Self::CommandsShed => (
+                "simurgh_worker_commands_shed_total",
+                Counter,
+                &[],
+                "Commands refused because there was too much to do.",
             ),
             Self::Messages => (
                 "simurgh_worker_messages_total",
