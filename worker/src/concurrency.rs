@@ -31,8 +31,8 @@ const MOST: f64 = 1_024.0;
 const SLOW: Duration = Duration::from_secs(1);
 /// What is left of the places then.
 const CUT: f64 = 0.7;
-/// How long a command waits for its place: with [`SLOW`], less than gateways wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// What has to be left until its deadline when a command is begun: [`SLOW`], and what an answer takes.
+const ENOUGH: Duration = Duration::from_millis(1_250);
 
 /// Whose command it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,8 +170,9 @@ impl Concurrency {
         Arc::new(Self { env, shown, state: Mutex::new(state) })
     }
 
-    /// A place for a command; `None` where there was none for [`LONGEST_WAIT`]. How many wait is bounded by who asks.
-    pub(crate) async fn place(self: &Arc<Self>, lane: Lane) -> Option<Place> {
+    /// A place for a command that has to be done within `left`; `None` where there was none while it could be.
+    /// How many wait is bounded by who asks.
+    pub(crate) async fn place(self: &Arc<Self>, lane: Lane, left: Duration) -> Option<Place> {
         let turn = {
             let mut state = self.lock();
             if state.has_room(lane) {
@@ -187,7 +188,7 @@ impl Concurrency {
             }
         };
         if let Some(mut turn) = turn
-            && !matches!(timeout(LONGEST_WAIT, &mut turn).await, Ok(Ok(())))
+            && !matches!(timeout(left.saturating_sub(ENOUGH), &mut turn).await, Ok(Ok(())))
         {
             turn.close();
             // It may have come in this very moment.

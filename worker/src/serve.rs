@@ -205,7 +205,8 @@ async fn carry_out(worker: &Worker, payload: &[u8], place: OwnedSemaphorePermit)
             command.deadline = command.deadline.min(worker.env.now().plus(LATEST));
             let (id, name, began) = (command.id, command.call.name(), worker.env.instant());
             Span::current().record("call", name);
-            let Some(turn) = worker.memory.concurrency.place(Lane::of(&command.call)).await else {
+            let left = command.deadline.since(worker.env.now());
+            let Some(turn) = worker.memory.concurrency.place(Lane::of(&command.call), left).await else {
                 return shed(worker);
             };
             let under_way = worker.metrics.command();

@@ -36,7 +36,7 @@ async fn done_in_time(places: Option<Arc<Concurrency>>, every: Duration) -> usiz
             tasks.spawn(timeout(DEADLINE, async move {
                 let _held = held;
                 let place = match &places {
-                    Some(places) => Some(places.place(Lane::Coming).await?),
+                    Some(places) => Some(places.place(Lane::Coming, DEADLINE).await?),
                     None => None,
                 };
                 command(&cpu).await;
@@ -68,7 +68,7 @@ async fn a_slow_store_is_no_overload() {
     for _ in 0..500 {
         let places = Arc::clone(&places);
         tasks.spawn(async move {
-            let place = places.place(Lane::Doing).await;
+            let place = places.place(Lane::Doing, DEADLINE).await;
             sleep(Duration::from_millis(300)).await;
             drop(place);
         });
@@ -82,13 +82,13 @@ async fn a_slow_store_is_no_overload() {
 async fn what_takes_too_long_leaves_the_fewest_places_and_comes_back() {
     let places = places();
     for _ in 0..20 {
-        let place = places.place(Lane::Doing).await;
+        let place = places.place(Lane::Doing, DEADLINE).await;
         sleep(SLOW + Duration::from_millis(1)).await;
         drop(place);
     }
     assert!((limit(&places) - LEAST).abs() < f64::EPSILON, "{}", limit(&places));
     for _ in 0..200 {
-        let held = futures_util::future::join_all((0..16).map(|_| places.place(Lane::Doing))).await;
+        let held = futures_util::future::join_all((0..16).map(|_| places.place(Lane::Doing, DEADLINE))).await;
         sleep(Duration::from_millis(10)).await;
         drop(held);
     }
@@ -99,8 +99,9 @@ async fn what_takes_too_long_leaves_the_fewest_places_and_comes_back() {
 async fn who_is_there_goes_before_who_comes() {
     let places = places();
     let began = Instant::now();
-    let mut coming = futures_util::future::join_all((0..32).map(|_| places.place(Lane::Coming))).await;
-    let doing = futures_util::future::join_all((0..32).map(|_| places.place(Lane::Doing))).await;
+    let mut coming =
+        futures_util::future::join_all((0..32).map(|_| places.place(Lane::Coming, DEADLINE))).await;
+    let doing = futures_util::future::join_all((0..32).map(|_| places.place(Lane::Doing, DEADLINE))).await;
     assert_eq!(began.elapsed(), Duration::ZERO, "half of the places are for who comes, all for who is there");
     assert_eq!(coming.iter().chain(&doing).flatten().count(), 64);
 
@@ -108,7 +109,7 @@ async fn who_is_there_goes_before_who_comes() {
     let next = |lane, name: &'static str| {
         let (places, order) = (&places, &order);
         async move {
-            let place = places.place(lane).await;
+            let place = places.place(lane, DEADLINE).await;
             order.lock().unwrap().push(name);
             drop(place);
         }
@@ -127,10 +128,10 @@ async fn who_is_there_goes_before_who_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_place_is_not_given_to_who_has_gone() {
     let places = places();
-    let held = futures_util::future::join_all((0..64).map(|_| places.place(Lane::Doing))).await;
+    let held = futures_util::future::join_all((0..64).map(|_| places.place(Lane::Doing, DEADLINE))).await;
     let began = Instant::now();
-    assert!(places.place(Lane::Doing).await.is_none());
-    assert_eq!(began.elapsed(), LONGEST_WAIT);
+    assert!(places.place(Lane::Doing, DEADLINE).await.is_none());
+    assert_eq!(began.elapsed(), DEADLINE - ENOUGH);
     drop(held);
     let state = places.lock();
     assert_eq!((state.doing, state.waiting.doing.len()), (0, 0));

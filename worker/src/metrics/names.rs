@@ -79,7 +79,7 @@ impl Metric {
                 "simurgh_worker_commands_at_once",
                 Gauge,
                 &[],
-                "How many it does at once now, so that they end in time: 16 to 1,024. The others wait for a second at most.",
+                "How many it does at once now, so that they end in time: 16 to 1,024. The others wait while there is time.",
             ),
             Self::CommandsShed => (
                 "simurgh_worker_commands_shed_total",
