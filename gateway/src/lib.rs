@@ -8,6 +8,7 @@ pub mod admission;
 pub mod api;
 pub mod auth;
 pub mod config;
+pub mod diagnosis;
 pub mod few;
 pub mod form;
 pub mod gateway;

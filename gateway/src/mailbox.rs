@@ -28,6 +28,8 @@ pub enum Item {
         channel: ChannelId,
         /// The encoded frame, shared with other mailboxes.
         bytes: Utf8Bytes,
+        /// Of a message: its place in the log. 0 of everything else.
+        seq: u64,
     },
     /// The server closed the channel.
     Closed {
@@ -53,12 +55,20 @@ struct Inner {
     /// Topics that were refused and want to know when there is room again.
     waiting: Vec<ConversationId>,
     user_topic_waits: bool,
+    /// The first message of each channel that was taken and is not written yet.
+    under_way: FewQueue<(ChannelId, u64)>,
 }
 
 impl Inner {
     fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop()?;
         self.bytes -= item.bytes();
+        if let Item::Frame { channel, seq, .. } = &item
+            && *seq > 0
+            && self.under_way.iter().all(|(of, _)| of != channel)
+        {
+            self.under_way.push((*channel, *seq));
+        }
         Some(item)
     }
 }
@@ -90,13 +100,21 @@ impl Mailbox {
     /// # Errors
     /// [`Full`] where it would exceed the bound; an empty mailbox takes one frame of any size.
     pub fn push(&self, channel: ChannelId, bytes: Utf8Bytes) -> Result<(), Full> {
+        self.push_logged(channel, 0, bytes)
+    }
+
+    /// Puts the message at `seq` in.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_logged(&self, channel: ChannelId, seq: u64, bytes: Utf8Bytes) -> Result<(), Full> {
         let mut inner = self.lock();
         if inner.bytes > 0 && inner.bytes + bytes.len() > self.max_bytes {
             return Err(Full);
         }
         inner.bytes += bytes.len();
         let first = inner.items.is_empty();
-        inner.items.push(Item::Frame { channel, bytes });
+        inner.items.push(Item::Frame { channel, bytes, seq });
         drop(inner);
         // Who takes some and leaves some wakes itself for the rest.
         if first {
@@ -151,6 +169,24 @@ impl Mailbox {
         } else {
             (Vec::new(), false)
         }
+    }
+
+    /// What was taken is written.
+    pub fn written(&self) {
+        self.lock().under_way = FewQueue::default();
+    }
+
+    /// The first message of a channel that is not written yet, where there is one.
+    #[must_use]
+    pub fn unwritten(&self, of: ChannelId) -> Option<u64> {
+        let inner = self.lock();
+        let under_way = inner.under_way.iter().find(|(channel, _)| *channel == of).map(|(_, seq)| *seq);
+        under_way.or_else(|| {
+            inner.items.iter().find_map(|item| match item {
+                Item::Frame { channel, seq, .. } if *channel == of && *seq > 0 => Some(*seq),
+                _ => None,
+            })
+        })
     }
 
     /// Whether there is nothing to write and nobody to tell of room.
@@ -210,6 +246,25 @@ mod tests {
         mailbox.take(usize::MAX, &mut Vec::new());
         assert_eq!(mailbox.take_waiting(), (vec![conversation], false));
         assert!(mailbox.is_idle());
+    }
+
+    #[test]
+    fn a_message_counts_as_written_once_what_was_taken_is() {
+        let mailbox = Mailbox::new(SocketId(1), 100);
+        let message = |channel, seq| mailbox.push_logged(channel, seq, Utf8Bytes::from_static("1")).unwrap();
+        let other = ChannelId(2);
+        assert_eq!(mailbox.unwritten(CHANNEL), None);
+        mailbox.push(CHANNEL, Utf8Bytes::from_static("no message")).unwrap();
+        message(other, 70);
+        (5..8).for_each(|seq| message(CHANNEL, seq));
+        assert_eq!((mailbox.unwritten(CHANNEL), mailbox.unwritten(other)), (Some(5), Some(70)));
+        mailbox.take(12, &mut Vec::new());
+        assert_eq!((mailbox.unwritten(CHANNEL), mailbox.unwritten(other)), (Some(5), Some(70)), "under way");
+        mailbox.written();
+        assert_eq!((mailbox.unwritten(CHANNEL), mailbox.unwritten(other)), (Some(6), None));
+        mailbox.take(usize::MAX, &mut Vec::new());
+        mailbox.written();
+        assert_eq!(mailbox.unwritten(CHANNEL), None);
     }
 
     #[test]

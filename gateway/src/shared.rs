@@ -6,7 +6,7 @@ use simurgh_backplane::{SharedBus, subject::Subjects};
 use simurgh_env::Env;
 use simurgh_protocol::{Refusal, envelope::Principal, event::RateClass};
 use simurgh_service::readiness::Readiness;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -61,6 +61,8 @@ pub struct Shared {
     pub admission: Admission,
     /// How joins are let through.
     pub joins: Pacer,
+    /// How many questions of what became of a message are answered at once.
+    pub diagnoses: Arc<Semaphore>,
     /// What this gateway counts.
     pub metrics: Arc<Metrics>,
     /// Whether this gateway can serve.

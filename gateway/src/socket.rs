@@ -92,7 +92,8 @@ pub fn run<T: Transport>(
     let socket = claims.user.map(|user| {
         let now = shared.env.instant();
         let mailbox = Mailbox::new(permit.id, shared.settings.bounds.max_unsent_bytes);
-        shared.sockets.has_mailbox(&mailbox);
+        let session_id = shared.env.uuid();
+        shared.sockets.serves(&mailbox, session_id, T::NAME);
         Box::new(Socket {
             transport,
             session: Session::new(user.clone(), vsn, shared.settings.bounds.max_channels, claims.expires_at),
@@ -102,7 +103,7 @@ pub fn run<T: Transport>(
                 env: shared.env.clone(),
                 rests_until: None,
             },
-            session_id: shared.env.uuid().to_string(),
+            session_id: session_id.to_string(),
             mailbox,
             user,
             vsn,
@@ -199,6 +200,9 @@ impl<T: Transport> Socket<T> {
             Event::Transport(Happened::Heard) | Event::Time => None,
             Event::Transport(Happened::Ended(end)) => Some(end),
             Event::Transport(Happened::Written) => {
+                if !self.transport.owes() {
+                    self.mailbox.written();
+                }
                 // Replies and reading have every other turn, however much is queued.
                 self.mail_first = !self.mail_first;
                 if self.mail_first {
@@ -307,7 +311,7 @@ impl<T: Transport> Socket<T> {
         {
             (bytes, none) = (bytes + item.bytes(), false);
             match item {
-                Item::Frame { channel, bytes } => {
+                Item::Frame { channel, bytes, .. } => {
                     if self.session.is_current(channel) {
                         self.transport.give(bytes);
                     }

@@ -18,9 +18,10 @@ use simurgh_protocol::{
 };
 use simurgh_service::readiness::PartHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
-    Shared,
+    Shared, diagnosis,
     form::{Encoded, Form},
     mailbox::{ChannelId, Mailbox, SocketId},
     metrics::Metrics,
@@ -42,8 +43,8 @@ pub struct Sockets {
     inner: Mutex<Inner>,
     /// Whether they are to take leave: the gateway drains.
     leaving: AtomicBool,
-    /// What waits for each socket, for who asks how much that is and who wakes it.
-    mailboxes: Mutex<BTreeMap<SocketId, Weak<Mailbox>>>,
+    /// What waits for each socket that is served, for who asks how much that is and who wakes it.
+    served: Mutex<BTreeMap<SocketId, Served>>,
     metrics: Arc<Metrics>,
 }
 
@@ -57,6 +58,27 @@ struct Inner {
 struct Connected {
     sockets: Vec<Open>,
     channels: Vec<UserChannel>,
+}
+
+/// A socket that is served.
+#[derive(Debug)]
+struct Served {
+    mailbox: Weak<Mailbox>,
+    session: Uuid,
+    transport: &'static str,
+}
+
+/// What there is to say of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Which.
+    pub id: SocketId,
+    /// What the join of the user topic answers.
+    pub session: Uuid,
+    /// How its frames travel.
+    pub transport: &'static str,
+    /// Bytes of frames that wait for it.
+    pub unsent_bytes: usize,
 }
 
 /// A socket, a long-poll session, or a subscription.
@@ -107,7 +129,7 @@ pub struct Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.sockets.mailboxes().remove(&self.id);
+        self.sockets.served().remove(&self.id);
         let Some(user) = &self.user else { return };
         let mut inner = self.sockets.lock();
         if let Some(connected) = inner.users.get_mut(user) {
@@ -127,20 +149,42 @@ impl Sockets {
             max_per_user,
             inner: Mutex::default(),
             leaving: AtomicBool::new(false),
-            mailboxes: Mutex::default(),
+            served: Mutex::default(),
             metrics,
         })
     }
 
-    /// The mailbox of a socket whose permit is held.
-    pub fn has_mailbox(&self, mailbox: &Arc<Mailbox>) {
-        self.mailboxes().insert(mailbox.socket, Arc::downgrade(mailbox));
+    /// A socket whose permit is held is served from now on: its mailbox, its session and its transport's name.
+    pub fn serves(&self, mailbox: &Arc<Mailbox>, session: Uuid, transport: &'static str) {
+        let served = Served { mailbox: Arc::downgrade(mailbox), session, transport };
+        self.served().insert(mailbox.socket, served);
+    }
+
+    /// The user's sockets that are served.
+    #[must_use]
+    pub fn of(&self, user: &UserId) -> Vec<Shown> {
+        let open: Vec<SocketId> = {
+            let inner = self.lock();
+            let sockets = inner.users.get(user).into_iter().flat_map(|connected| &connected.sockets);
+            sockets.map(|open| open.id).collect()
+        };
+        let served = self.served();
+        let shown = |id| {
+            let Served { mailbox, session, transport } = served.get(&id)?;
+            let unsent_bytes = mailbox.upgrade()?.bytes();
+            Some(Shown { id, session: *session, transport, unsent_bytes })
+        };
+        open.into_iter().filter_map(shown).collect()
     }
 
     /// Bytes that wait to be written, of all sockets.
     #[must_use]
     pub fn unsent_bytes(&self) -> usize {
-        self.mailboxes().values().filter_map(Weak::upgrade).map(|mailbox| mailbox.bytes()).sum()
+        self.served()
+            .values()
+            .filter_map(|served| served.mailbox.upgrade())
+            .map(|mailbox| mailbox.bytes())
+            .sum()
     }
 
     /// Leave for one more socket of the user, with a token of then; none where it has as many as it may.
@@ -193,14 +237,16 @@ impl Sockets {
             .collect();
         drop(inner);
         // One whose mailbox is not listed yet looks when it is.
-        let mailboxes = self.mailboxes();
-        revoked.iter().filter_map(|id| mailboxes.get(id)?.upgrade()).for_each(|mailbox| mailbox.nudge());
+        let served = self.served();
+        let mailboxes = revoked.iter().filter_map(|id| served.get(id)?.mailbox.upgrade());
+        mailboxes.for_each(|mailbox| mailbox.nudge());
     }
 
     /// Has all sockets take leave, and those that come.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
-        self.mailboxes().values().filter_map(Weak::upgrade).for_each(|mailbox| mailbox.nudge());
+        let served = self.served();
+        served.values().filter_map(|served| served.mailbox.upgrade()).for_each(|mailbox| mailbox.nudge());
     }
 
     /// Whether they are to take leave.
@@ -254,8 +300,8 @@ impl Sockets {
         self.metrics.noticed(deliveries);
     }
 
-    fn mailboxes(&self) -> MutexGuard<'_, BTreeMap<SocketId, Weak<Mailbox>>> {
-        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn served(&self) -> MutexGuard<'_, BTreeMap<SocketId, Served>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -294,7 +340,7 @@ pub async fn listen(shared: Arc<Shared>, part: PartHandle) {
 }
 
 /// Does what is said to this gateway, and says that it is noted where somebody waits for that.
-pub(crate) async fn receive(shared: &Shared, delivery: Delivery) {
+pub(crate) async fn receive(shared: &Arc<Shared>, delivery: Delivery) {
     match envelope::decode(&delivery.payload) {
         Ok(GatewayEnvelope::Told { users, event, payload }) => shared.sockets.tell(&users, &event, &payload),
         Ok(GatewayEnvelope::Chosen { user, chosen }) => {
@@ -307,6 +353,12 @@ pub(crate) async fn receive(shared: &Shared, delivery: Delivery) {
             shared.visible.tell(visible::Message::Visibility { viewer, seen }).await;
         }
         Ok(GatewayEnvelope::Revoked(revocation)) => shared.sockets.revoke(&revocation),
+        Ok(GatewayEnvelope::Sockets { conversation, user }) => {
+            if let Some(reply_to) = delivery.reply_to {
+                diagnosis::begin(shared, conversation, user, reply_to);
+            }
+            return;
+        }
         Err(error) => {
             tracing::warn!(%error, "an envelope that this build cannot read was dropped: upgrade this gateway");
             return;

@@ -25,6 +25,7 @@ mod channel;
 pub mod entry;
 pub(crate) mod logs;
 pub mod presence;
+pub mod report;
 
 use channel::Channel;
 use presence::{Arrival, Presence, Step};
@@ -92,19 +93,7 @@ impl Topic {
     pub fn join(&mut self, joined: Joined) {
         self.heard_of(&joined.head);
         let key = (joined.mailbox.socket, joined.channel);
-        let never = joined.user.is_none().then_some(u64::MAX);
-        let channel = Channel {
-            user: joined.user,
-            form: joined.form,
-            join_ref: joined.join_ref,
-            mailbox: joined.mailbox,
-            seq: joined.head.last_seq,
-            change_seq: joined.head.change_seq,
-            checked_at: never.unwrap_or(joined.head.members_version),
-            full: None,
-            stale: true,
-        };
-        self.channels.insert(key, Box::new(channel));
+        self.channels.insert(key, Box::new(Channel::new(joined)));
         self.any_stale = true;
         self.push_state(key);
     }
@@ -307,7 +296,7 @@ impl Topic {
         let Some(channel) = self.channels.get_mut(&key).filter(wants) else { return };
         let state = self.presence.state();
         let frame = channel.form.push(&channel.join_ref, &self.name, sent::PRESENCE_STATE, &state);
-        channel.stale = !channel.push(key.1, &self.id, &self.metrics, || frame);
+        channel.stale = !channel.push(key.1, 0, &self.id, &self.metrics, || frame);
         self.any_stale |= channel.stale;
     }
 

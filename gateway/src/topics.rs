@@ -6,15 +6,18 @@ use std::{
 };
 
 use simurgh_backplane::BusError;
-use simurgh_protocol::ConversationId;
+use simurgh_protocol::{ConversationId, UserId};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
 };
 
 use crate::{
     Shared,
-    topic::actor::{self, Command, Ready},
+    topic::{
+        actor::{self, Command, Ready},
+        report::Report,
+    },
 };
 
 /// Commands that wait for a topic's task; a socket waits for room.
@@ -93,6 +96,13 @@ impl Topics {
         if let Some(attachment) = attachment {
             attachment.tell(command).await;
         }
+    }
+
+    /// How far the user's channels on a conversation were told; nothing where nobody here has it, or the gateway stops.
+    pub async fn report(&self, id: &ConversationId, user: &UserId) -> Report {
+        let (done, report) = oneshot::channel();
+        self.tell(id, Command::Report { user: user.clone(), done }).await;
+        report.await.unwrap_or_default()
     }
 
     /// Says something to all topics.

@@ -24,7 +24,11 @@ BIN = Path(os.environ.get("SIMURGH_TEST_BIN", ROOT / "target" / "ci")).resolve()
 RATES = ["MESSAGES", "TYPING", "JOINS", "GATEWAY_JOINS", "PUSHES", "CONNECTS", "CONNECTS_PER_ADDRESS"]
 CALLER, GUESTS = "ann", ["ben", "cem", "dua", "eve"]
 # What a user may not do.
-OF_SERVICES = {"POST /api/v1/users/{user_id}/notifications", "DELETE /api/v1/users/{user_id}/sessions"}
+OF_SERVICES = {
+    "POST /api/v1/users/{user_id}/notifications",
+    "DELETE /api/v1/users/{user_id}/sessions",
+    "GET /api/v1/conversations/{conversation_id}/messages/{message_id}/delivery",
+}
 
 
 class System:

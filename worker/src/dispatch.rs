@@ -65,6 +65,9 @@ impl Worker {
                 self.join_conversation(request, &conversation, &params).await
             }
             Call::History { conversation, page } => self.history(request, &conversation, &page).await,
+            Call::Delivery { conversation, message, user } => {
+                self.delivery(request, conversation, message, user).await
+            }
             Call::PostMessage { conversation, body } => {
                 self.send_message(request, &conversation, &body).await
             }

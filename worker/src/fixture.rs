@@ -73,6 +73,7 @@ impl Gateway {
                 }
                 GatewayEnvelope::Chosen { .. } => panic!("workers choose no status"),
                 GatewayEnvelope::Revoked(_) => panic!("that is said to all gateways"),
+                GatewayEnvelope::Sockets { user, .. } => (vec![user], "sockets".to_owned(), Raw::empty()),
             };
             let users = users.iter().map(ToString::to_string).collect();
             Heard { users, event, payload: payload.parse().unwrap() }

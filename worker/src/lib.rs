@@ -15,6 +15,7 @@ pub(crate) mod contacts;
 pub mod context;
 pub mod conversations;
 pub(crate) mod delivery;
+pub(crate) mod diagnosis;
 pub mod dispatch;
 pub(crate) mod document;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use simurgh_protocol::{
-    ConversationId, Reason, Refusal, UserId,
+    ConversationId, Reason, Refusal, Timestamp, UserId,
     envelope::{ConversationEvent, Principal, Success},
 };
 
@@ -23,7 +23,7 @@ pub(crate) mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use document::{MemberDocument, MemberState, MembershipDocument, Position};
+pub use document::{MemberDocument, MemberState, MembershipDocument, Position, held_without};
 use rules::{Addition, Removal};
 
 /// What is stored of one membership, on both sides.
@@ -86,7 +86,8 @@ impl Worker {
                 let last_read_seq = self.tail(request, id).await?.map_or(0, |tail| tail.seq);
                 let joined_at = self.env.now();
                 let state = MemberState::Member;
-                let member = MemberDocument::new(joined_at, last_read_seq);
+                let was = sides.member.as_ref().and_then(|member| member.document.was);
+                let member = MemberDocument { was, ..MemberDocument::new(joined_at, last_read_seq) };
                 let membership = MembershipDocument { state, kind: before.kind, joined_at, peer: None };
                 let count = before.members.len() + 1;
                 vec![
@@ -170,7 +171,8 @@ impl Worker {
         let removed_before = sides.member.as_ref().and_then(|member| member.document.removed_by);
         let removed_by = if changed { Some(request.id) } else { removed_before };
         let state = MemberState::Removed;
-        let member = MemberDocument { state, joined_at: now, removed_by, ..known };
+        let was = was(sides.member.as_ref(), now);
+        let member = MemberDocument { state, joined_at: now, removed_by, was, ..known };
         let expect = stored::expect(sides.member.as_ref());
         let mut writes = vec![Write { expires_at, ..stored::write(keys::member(id, user), &member, expect) }];
         if changed {
@@ -298,6 +300,12 @@ fn held(items: &[Item]) -> Result<Vec<(ConversationId, MembershipDocument)>, Ref
         }
     }
     Ok(held)
+}
+
+/// The membership that ends now, or the last that did.
+fn was(member: Option<&Stored<MemberDocument>>, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    let document = &member?.document;
+    if document.holds() { Some((document.joined_at, now)) } else { document.was }
 }
 
 /// The same document on its version: where nothing changes, that still changes, so that an attempt of the opposite call

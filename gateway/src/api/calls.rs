@@ -191,6 +191,11 @@ fn in_path(path: &str) -> impl Iterator<Item = Parameter> {
     })
 }
 
+/// A query parameter that may not be left out.
+pub(super) fn required(name: &str, description: &str, schema: impl Into<Shape>) -> Parameter {
+    parameter(ParameterIn::Query, name, Required::True, schema).description(Some(description)).build()
+}
+
 /// A query parameter that may be left out.
 pub(super) fn optional(name: &str, description: &str, schema: impl Into<Shape>) -> Parameter {
     parameter(ParameterIn::Query, name, Required::False, schema).description(Some(description)).build()

@@ -1,16 +1,16 @@
 //! Messages of a conversation.
 
 use axum::{extract::Request, response::Response};
-use simurgh_protocol::{Reason, envelope::Call, event::RateClass, limits};
+use simurgh_protocol::{Reason, Refusal, envelope::Call, event::RateClass, limits};
 use utoipa::openapi::HttpMethod;
 
 use super::{
     Error,
     caller::Caller,
-    calls::{self, Calls, optional},
+    calls::{self, Calls, optional, required},
     path::{Conversation, Message},
     query::Query,
-    schema,
+    schema::{self, refer},
 };
 
 const TAG: &str = "messages";
@@ -83,6 +83,18 @@ pub(super) fn calls(calls: Calls) -> Calls {
                 .answers(200, "A row for each member but its sender.", "Receipts")
                 .refused([Reason::NotAMember, Reason::NotFound]),
         )
+        .on(
+            "/conversations/{conversation_id}/messages/{message_id}/delivery",
+            delivery,
+            calls::Call::new(HttpMethod::Get, TAG, "getDelivery", "What became of a message on its way to a user")
+                .says(
+                    "For services. All gateways are asked; what they say is of now, and those that do not answer \
+                     within a second are named.",
+                )
+                .query(required("user_id", "To whom.", refer("UserId")))
+                .answers(200, "What the store and the gateways know.", "Delivery")
+                .refused([Reason::NotFound]),
+        )
 }
 
 pub(super) async fn history(
@@ -132,4 +144,14 @@ pub(super) async fn receipts(
     Message(message): Message,
 ) -> Result<Response, Error> {
     caller.call(Call::Receipts { conversation, message }).await
+}
+
+pub(super) async fn delivery(
+    caller: Caller,
+    Conversation(conversation): Conversation,
+    Message(message): Message,
+    query: Query,
+) -> Result<Response, Error> {
+    let user = query.user()?.ok_or_else(|| Refusal::invalid("user_id", "is required"))?;
+    caller.call(Call::Delivery { conversation, message, user }).await
 }

@@ -114,6 +114,13 @@ fn id() -> ObjectBuilder {
     bounded(1, limits::ID_CHARS).pattern(Some(pattern))
 }
 
+/// A UUID as `MessageId::new` makes them.
+fn message_id() -> ObjectBuilder {
+    let hex = "[0-9a-fA-F]";
+    let pattern = format!("^{hex}{{8}}-{hex}{{4}}-8{hex}{{3}}-[89abAB]{hex}{{3}}-{hex}{{12}}$");
+    text().format(Some(format("uuid"))).pattern(Some(pattern)).description(Some("A message's id."))
+}
+
 /// What other schemas are made of.
 fn parts() -> [(&'static str, Schema); 9] {
     let instant = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
@@ -134,7 +141,7 @@ fn parts() -> [(&'static str, Schema); 9] {
             "ConversationId",
             id().description(Some("A conversation's id; a UUID where a user chose it.")).into(),
         ),
-        ("MessageId", text().format(Some(format("uuid"))).description(Some("A message's id.")).into()),
+        ("MessageId", message_id().into()),
         ("Timestamp", instant.description(Some("UTC, in milliseconds.")).into()),
         ("ClientRandom", random.into()),
         ("MessageType", message_type.into()),

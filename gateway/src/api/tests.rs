@@ -118,6 +118,11 @@ fn about_messages() -> Vec<Asked> {
             "",
             json!({"receipts": {"conversation": ID, "message": MESSAGE}}),
         ),
+        (
+            format!("GET {conversation}/messages/{MESSAGE}/delivery?user_id=b%40b"),
+            "",
+            json!({"delivery": {"conversation": ID, "message": MESSAGE, "user": "b@b"}}),
+        ),
     ]
 }
 
@@ -239,6 +244,16 @@ async fn bad_input_never_reaches_a_worker() {
         ("GET /", "", 404, "not_found", ""),
         ("DELETE /api/v1/conversations", "", 405, "not_found", ""),
         ("POST /api/v1/contacts/bob", "{}", 405, "not_found", ""),
+        (&format!("GET {messages}/{ID}/delivery?user_id=bob"), "", 400, "validation_failed", "message_id"),
+        (&format!("GET {messages}/{MESSAGE}/delivery"), "", 400, "validation_failed", "user_id"),
+        (
+            &format!("GET {messages}/{MESSAGE}/delivery?user_id=a%20b"),
+            "",
+            400,
+            "validation_failed",
+            "user_id",
+        ),
+        (&format!("POST {messages}/{MESSAGE}/delivery?user_id=bob"), "", 405, "not_found", ""),
     ] {
         let heard = as_alice(&served, line, body).await;
         assert_eq!((heard.status, reason(&heard).as_str()), (status, expected), "{line} {body}");

@@ -105,7 +105,7 @@ pub(super) async fn start(
     tokio::time::sleep(wait).await;
     let permit = shared.sockets.subscribed(caller.claims.user.as_ref(), caller.claims.issued_at);
     let mailbox = Mailbox::new(permit.id, shared.settings.bounds.max_unsent_bytes);
-    shared.sockets.has_mailbox(&mailbox);
+    shared.sockets.serves(&mailbox, shared.env.uuid(), "grpc");
     let (out, events) = mpsc::channel(EVENTS);
     let ends = Ends::new(&caller, permit.revoked.clone(), out.clone());
     let begun = match &asked.target {
@@ -276,6 +276,7 @@ impl Subscription {
                 }
             }
             self.hand_out().await?;
+            self.mailbox.written();
         }
     }
 

@@ -247,6 +247,10 @@ impl<L: Send + Sync + 'static> Transport for LongPoll<L> {
         self.outbox.push_back(frame);
     }
 
+    fn owes(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
     fn is_behind(&self) -> bool {
         self.is_full()
     }

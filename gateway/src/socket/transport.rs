@@ -75,6 +75,9 @@ pub trait Transport: Send + 'static {
     /// Takes a frame for the client.
     fn give(&mut self, frame: Utf8Bytes);
 
+    /// Whether anything was given that is not on its way.
+    fn owes(&self) -> bool;
+
     /// Whether so much was given that is not on its way that nothing more should be done for the client.
     fn is_behind(&self) -> bool;
 

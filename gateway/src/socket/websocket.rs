@@ -163,6 +163,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for WebSocke
         }
     }
 
+    fn owes(&self) -> bool {
+        self.unflushed
+    }
+
     fn is_behind(&self) -> bool {
         self.unflushed
     }

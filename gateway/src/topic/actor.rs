@@ -188,6 +188,7 @@ impl Actor {
                 self.drained = true;
             }
             Command::Chosen { user, chosen } => self.chosen(user, chosen),
+            Command::Report { user, done } => drop(done.send(self.report(&user))),
             Command::GatewayGone(gateway) => {
                 let arrivals = self.topic.presence.forget(&gateway);
                 self.told_arrivals(&arrivals);

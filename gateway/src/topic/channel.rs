@@ -6,6 +6,7 @@ use simurgh_protocol::{ConversationId, Ref, UserId};
 use simurgh_service::metrics::Counted;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::Joined;
 use crate::{
     form::Form,
     mailbox::{ChannelId, Mailbox},
@@ -19,6 +20,8 @@ pub(super) struct Channel {
     pub(super) form: Form,
     pub(super) join_ref: Ref,
     pub(super) mailbox: Arc<Mailbox>,
+    /// Where the log stood in the join's reply.
+    pub(super) joined_seq: u64,
     pub(super) seq: u64,
     pub(super) change_seq: u64,
     /// The members' version at which this user was a member.
@@ -30,10 +33,29 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Hands a frame to the mailbox, or notes that there is no room.
+    /// A channel whose join's reply went out.
+    pub(super) fn new(joined: Joined) -> Self {
+        let Joined { channel: _, user, form, join_ref, mailbox, head } = joined;
+        let never = user.is_none().then_some(u64::MAX);
+        Self {
+            user,
+            form,
+            join_ref,
+            mailbox,
+            joined_seq: head.last_seq,
+            seq: head.last_seq,
+            change_seq: head.change_seq,
+            checked_at: never.unwrap_or(head.members_version),
+            full: None,
+            stale: true,
+        }
+    }
+
+    /// Hands a frame to the mailbox, or notes that there is no room. `seq` is a message's place; 0 of anything else.
     pub(super) fn push(
         &mut self,
         id: ChannelId,
+        seq: u64,
         conversation: &ConversationId,
         metrics: &Metrics,
         frame: impl FnOnce() -> Utf8Bytes,
@@ -41,7 +63,7 @@ impl Channel {
         if self.full.is_some() {
             return false;
         }
-        let taken = self.mailbox.push(id, frame()).is_ok();
+        let taken = self.mailbox.push_logged(id, seq, frame()).is_ok();
         if !taken {
             self.wait(conversation, metrics);
         }

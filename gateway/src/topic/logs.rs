@@ -27,7 +27,7 @@ impl Topic {
             let encoded = if hides { &mut blank } else { &mut encoded };
             if channel.seq + 1 == logged.seq
                 && channel.checked_at >= members_version
-                && channel.push(*id, &self.id, &self.metrics, || encoded.frame(form))
+                && channel.push(*id, logged.seq, &self.id, &self.metrics, || encoded.frame(form))
             {
                 channel.seq = logged.seq;
                 deliveries += 1;
@@ -56,7 +56,7 @@ impl Topic {
             }
             if !change.is_for(channel.user.as_ref()) {
                 channel.change_seq = change.change_seq;
-            } else if channel.push(*id, &self.id, &self.metrics, || encoded.frame(form)) {
+            } else if channel.push(*id, 0, &self.id, &self.metrics, || encoded.frame(form)) {
                 channel.change_seq = change.change_seq;
                 deliveries += 1;
             }

@@ -9,15 +9,15 @@ use crate::{mailbox::Item, testing::metrics};
 
 const UNBOUNDED: usize = usize::MAX / 2;
 
-fn id() -> ConversationId {
+pub(super) fn id() -> ConversationId {
     ConversationId::new("c").unwrap()
 }
 
-fn user(name: &str) -> UserId {
+pub(super) fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-fn head(last_seq: u64, members_version: u64) -> Head {
+pub(super) fn head(last_seq: u64, members_version: u64) -> Head {
     Head { conversation: id(), last_seq, change_seq: 0, members_version }
 }
 
@@ -25,12 +25,12 @@ fn logged(seq: u64) -> Logged {
     Logged { seq, payload: Raw::of(&json!({ "seq": seq })) }
 }
 
-fn messages(members_version: u64, seqs: impl IntoIterator<Item = u64>) -> ConversationEnvelope {
+pub(super) fn messages(members_version: u64, seqs: impl IntoIterator<Item = u64>) -> ConversationEnvelope {
     let messages = seqs.into_iter().map(logged).collect();
     ConversationEnvelope { members_version, event: ConversationEvent::Messages(messages) }
 }
 
-fn join(topic: &mut Topic, socket: u64, name: &str, at: Head, max_bytes: usize) -> Arc<Mailbox> {
+pub(super) fn join(topic: &mut Topic, socket: u64, name: &str, at: Head, max_bytes: usize) -> Arc<Mailbox> {
     let mailbox = Mailbox::new(SocketId(socket), max_bytes);
     topic.join(Joined {
         channel: ChannelId(1),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 mod answer;
 mod command;
+mod delivery;
 mod event;
 mod longpoll;
 mod presence;
@@ -17,6 +18,10 @@ pub use answer::{
     Success,
 };
 pub use command::{Call, Command, CreatePolicy, HistoryPage, Presented, Principal, Revocation};
+pub use delivery::{
+    ChannelHere, ChannelState, Delivery, GatewayAsked, GatewayState, MemberThenAndNow, SocketDelivery,
+    SocketHere, SocketsHere, StoredAt, Verdict, Why,
+};
 pub use event::{ConversationEnvelope, ConversationEvent, GatewayEnvelope, WorkerAlive};
 pub use longpoll::{LongPollAnswer, LongPollCall, decode_with, encode_with};
 pub use presence::{

@@ -40,6 +40,10 @@ pub struct MemberDocument {
     /// Of a tombstone, the request that ended it: another attempt of that one finds that it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_by: Option<Uuid>,
+    /// From when to when the membership before this one held; of a tombstone, the one before it. It decides nothing: it
+    /// answers who was a member when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<(Timestamp, Timestamp)>,
 }
 
 /// The last move of a position.
@@ -77,6 +81,7 @@ impl MemberDocument {
             delivered_seq: 0,
             delivered: None,
             removed_by: None,
+            was: None,
         }
     }
 
@@ -112,11 +117,31 @@ impl MemberDocument {
         }
     }
 
+    /// Whether the user was a member `at` that time. `None` where that is not known any more: of earlier memberships only
+    /// the last one is.
+    #[must_use]
+    pub fn held(&self, at: Timestamp) -> Option<bool> {
+        match self.was {
+            _ if self.holds() && self.joined_at <= at => Some(true),
+            Some((_, to)) if to <= at => Some(false),
+            Some((from, _)) if from <= at => Some(true),
+            // What ended before that left a tombstone for a day.
+            None if self.holds() && self.joined_at <= at.plus(TOMBSTONE) => Some(false),
+            _ => None,
+        }
+    }
+
     /// Whether the user is a member.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.state == MemberState::Member
     }
+}
+
+/// Whether who has no document now was a member `at` that time.
+#[must_use]
+pub fn held_without(at: Timestamp, now: Timestamp) -> Option<bool> {
+    (now <= at.plus(TOMBSTONE)).then_some(false)
 }
 
 /// The document of `keys::membership`: the same, seen from the user.
@@ -132,4 +157,47 @@ pub struct MembershipDocument {
     /// The other one of a direct conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<UserId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    fn document(state: MemberState, joined_at: u64, was: Option<(u64, u64)>) -> MemberDocument {
+        let was = was.map(|(from, to)| (at(from), at(to)));
+        MemberDocument { state, was, ..MemberDocument::new(at(joined_at), 0) }
+    }
+
+    #[test]
+    fn a_membership_and_the_one_before_it_are_known_and_no_other() {
+        let back = document(MemberState::Member, 500, Some((100, 300)));
+        for (when, held) in
+            [(500, Some(true)), (400, Some(false)), (300, Some(false)), (299, Some(true)), (99, None)]
+        {
+            assert_eq!(back.held(at(when)), held, "{when}");
+        }
+        // Removed once more since, though there was nothing to remove.
+        let removed = document(MemberState::Removed, 900, Some((100, 300)));
+        for (when, held) in [(950, Some(false)), (301, Some(false)), (100, Some(true)), (99, None)] {
+            assert_eq!(removed.held(at(when)), held, "{when}");
+        }
+    }
+
+    #[test]
+    fn who_was_removed_before_leaves_a_trace_for_a_day() {
+        let first = document(MemberState::Member, 3 * DAY, None);
+        assert_eq!(first.held(at(3 * DAY)), Some(true));
+        assert_eq!((first.held(at(2 * DAY)), first.held(at(2 * DAY - 1))), (Some(false), None));
+        assert_eq!(document(MemberState::Removed, 5, None).held(at(5)), None, "no word of what it ended");
+        assert_eq!(
+            (held_without(at(DAY), at(2 * DAY)), held_without(at(DAY), at(2 * DAY + 1))),
+            (Some(false), None)
+        );
+    }
 }

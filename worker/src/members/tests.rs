@@ -292,7 +292,18 @@ fn as_many_documents_as_there_may_be_are_read() {
     let kind = simurgh_protocol::record::ConversationType::Direct;
     let membership = super::MembershipDocument { state, kind, joined_at: at, peer: Some(longest.clone()) };
     let removed_by = Some(uuid::Uuid::max());
-    let member = super::MemberDocument { state, removed_by, ..super::MemberDocument::new(at, u64::MAX) };
+    let was = Some((at, at));
+    let moved = Some(super::document::Moved { after: u64::MAX, at });
+    let member = super::MemberDocument {
+        state,
+        joined_at: at,
+        last_read_seq: u64::MAX,
+        read: moved,
+        delivered_seq: u64::MAX,
+        delivered: moved,
+        removed_by,
+        was,
+    };
     // Keys, names of attributes, version and expiry.
     const REST: usize = 2 * 66 + 32;
     let bytes = [Raw::of(&membership), Raw::of(&member)].map(|body| body.get().len() + REST);

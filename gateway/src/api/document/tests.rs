@@ -172,5 +172,5 @@ async fn a_query_parameter_counts_where_it_is_described_and_only_there() {
             }
         }
     }
-    assert_eq!((known, asked.lock().unwrap().len()), (11, 11));
+    assert_eq!((known, asked.lock().unwrap().len()), (12, 12));
 }

@@ -4,9 +4,11 @@
 use simurgh_protocol::limits;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema};
 
+mod delivery;
+
 use super::{Shape, flag, free, list, nullable_ref, record, refer, text, whole};
 
-pub(super) fn schemas() -> [(&'static str, Schema); 16] {
+pub(super) fn schemas() -> impl Iterator<Item = (&'static str, Schema)> {
     [
         ("Conversation", record(conversation()).into()),
         ("ListedConversation", record(conversation().into_iter().chain(listed())).into()),
@@ -25,6 +27,8 @@ pub(super) fn schemas() -> [(&'static str, Schema); 16] {
         ("OpenApi", free().description(Some("An OpenAPI document.")).into()),
         ("Revoked", record([("user_id", refer("UserId")), ("revoked_at", refer("Timestamp"))]).into()),
     ]
+    .into_iter()
+    .chain(delivery::schemas())
 }
 
 fn conversation() -> [(&'static str, Shape); 8] {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use simurgh_backplane::BusError;
 use simurgh_protocol::{UserId, envelope::ChosenStatus};
-use tokio::sync::SetOnce;
+use tokio::sync::{SetOnce, oneshot};
 
 use crate::{
     mailbox::{ChannelId, SocketId},
-    topic::Joined,
+    topic::{Joined, report::Report},
 };
 
 /// What sockets and the gateway's other parts say to a topic.
@@ -45,6 +45,13 @@ pub enum Command {
     },
     /// A gateway's lease lapsed.
     GatewayGone(Arc<str>),
+    /// Somebody asks how far the user's channels were told.
+    Report {
+        /// Whose.
+        user: UserId,
+        /// Gets it.
+        done: oneshot::Sender<Report>,
+    },
     /// Something may have been missed: look where the logs end.
     Look,
     /// The backplane was away, or this gateway's own lease lapsed (`reborn`): write and read everything again.

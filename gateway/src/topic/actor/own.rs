@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{Actor, FIRST_LOOK, GRACE, LINGER, Local, TYPING};
 use crate::{
     mailbox::{ChannelId, SocketId},
-    topic::Joined,
+    topic::{Joined, report::Report},
 };
 
 impl Actor {
@@ -94,6 +94,12 @@ impl Actor {
         for (_, meta) in gone {
             self.vanish(&meta.phx_ref);
         }
+    }
+
+    /// How far the user's channels were told.
+    pub(super) fn report(&self, user: &UserId) -> Report {
+        let dropped = self.departing.iter().filter(|(_, meta)| meta.user == *user).count();
+        Report { dropped, ..self.topic.report(user) }
     }
 
     /// A channel shows in presence from now on, if it does not already.

@@ -147,6 +147,15 @@ pub enum Call {
         /// Of which.
         message: MessageId,
     },
+    /// `GET /api/v1/conversations/{id}/messages/{message_id}/delivery`. Answers [`super::Delivery`].
+    Delivery {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        message: MessageId,
+        /// To whom.
+        user: UserId,
+    },
     /// `PUT /api/v1/conversations/{id}/members/{user_id}`.
     AddMember {
         /// Which.
@@ -248,6 +257,7 @@ impl Call {
             Self::EditMessage { .. } => "edit_message",
             Self::DeleteMessage { .. } => "delete_message",
             Self::Receipts { .. } => "receipts",
+            Self::Delivery { .. } => "delivery",
             Self::AddMember { .. } => "add_member",
             Self::RemoveMember { .. } => "remove_member",
             Self::ListContacts { .. } => "list_contacts",
@@ -277,6 +287,7 @@ impl Call {
             | Self::EditMessage { conversation, .. }
             | Self::DeleteMessage { conversation, .. }
             | Self::Receipts { conversation, .. }
+            | Self::Delivery { conversation, .. }
             | Self::AddMember { conversation, .. }
             | Self::RemoveMember { conversation, .. }
             | Self::Range { conversation, .. }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ChosenStatus, EntryMark, Head, Logged, LoggedChange, PresenceChange, Revocation, Seen};
-use crate::{Raw, UserId};
+use crate::{ConversationId, Raw, UserId};
 
 /// Something in a conversation, published on its subject.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -91,6 +91,14 @@ pub enum GatewayEnvelope {
         viewer: UserId,
         /// How the other user looks now.
         seen: Seen,
+    },
+    /// Which sockets the user has here, and how far each was told the conversation. Answered with
+    /// [`super::SocketsHere`], within moments.
+    Sockets {
+        /// Which conversation.
+        conversation: ConversationId,
+        /// Whose sockets.
+        user: UserId,
     },
     /// To all gateways: the user's sockets with tokens of before are closed. Who misses it asks for what it missed.
     Revoked(Revocation),
