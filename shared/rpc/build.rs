@@ -5,16 +5,19 @@ use std::{env, error::Error, fs, path::PathBuf};
 const PROTO: &str = "proto/simurgh/v1/messaging.proto";
 
 /// What workers say as the JSON of the HTTP API and of sockets: its fields have the same names.
-const READ_FROM_JSON: [&str; 24] = [
+const READ_FROM_JSON: [&str; 29] = [
     "Conversation",
     "ConversationUpdated",
+    "Delivery",
     "DeliveryReceipt",
     "EditMessageResponse",
+    "GatewayAsked",
     "ListContactsResponse",
     "ListConversationsResponse",
     "ListMessagesResponse",
     "ListReceiptsResponse",
     "ListedConversation",
+    "MemberThenAndNow",
     "Message",
     "MessageDeleted",
     "MessageEdited",
@@ -27,13 +30,15 @@ const READ_FROM_JSON: [&str; 24] = [
     "Receipt",
     "RevokeSessionsResponse",
     "SendMessageResponse",
+    "SocketDelivery",
+    "StoredAt",
     "SyncComplete",
     "Unread",
     "Users",
 ];
 
 /// Fields of protobuf's own types, and what reads them.
-const WELL_KNOWN: [(&str, &str); 21] = [
+const WELL_KNOWN: [(&str, &str); 22] = [
     ("Conversation.created_at", "time"),
     ("Conversation.metadata", "object"),
     ("Conversation.updated_at", "time"),
@@ -54,6 +59,7 @@ const WELL_KNOWN: [(&str, &str); 21] = [
     ("Receipt.delivered_at", "time"),
     ("Receipt.read_at", "time"),
     ("RevokeSessionsResponse.revoked_at", "time"),
+    ("StoredAt.at", "time"),
     ("SyncComplete.at", "time"),
 ];
 

@@ -167,6 +167,14 @@ impl messaging_server::Messaging for Messaging {
         caller.call(Call::Receipts { conversation, message }).await.map(|(_, rows)| Response::new(rows))
     }
 
+    async fn get_delivery(&self, request: Request<GetDeliveryRequest>) -> Answer<Delivery> {
+        let (caller, asked) = self.caller(request).await?;
+        let conversation = conversation(&asked.conversation_id).map_err(status)?;
+        let message = bodies::message(&asked.message_id).map_err(status)?;
+        let user = user_of("user_id", &asked.user_id)?;
+        caller.call(Call::Delivery { conversation, message, user }).await.map(|(_, told)| Response::new(told))
+    }
+
     async fn list_contacts(&self, request: Request<ListContactsRequest>) -> Answer<ListContactsResponse> {
         let (caller, asked) = self.caller(request).await?;
         let user = whose("user_id", asked.user_id.as_ref()).map_err(status)?;

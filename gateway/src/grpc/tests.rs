@@ -117,6 +117,48 @@ async fn calls_reach_a_worker_as_those_of_the_http_api() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_became_of_a_message_is_told_as_by_http() {
+    let served = Served::new(&[]).await;
+    let at = "2026-01-02T03:04:05.678Z";
+    let told = move |command: &envelope::Command| {
+        assert_eq!(
+            serde_json::to_value(&command.call).unwrap(),
+            json!({"delivery": {"conversation": ID, "message": MESSAGE, "user": "bob"}})
+        );
+        let (verdict, reason) = ("unknown", "gateway_silent");
+        let socket = json!({"gateway": "g", "session_id": null, "transport": null, "last_seq": null, "unsent_bytes": null,
+            "verdict": verdict, "reason": reason});
+        Ok((
+            200,
+            json!({
+                "conversation_id": ID, "message_id": MESSAGE, "user_id": "bob", "stored": {"at": at, "seq": 7}, "deleted": true,
+                "hidden": false, "member": {"then": null, "now": true}, "last_read_seq": 0, "last_delivered_seq": null,
+                "verdict": verdict, "reason": reason, "sockets": [socket], "gateways": [{"id": "g", "state": "silent"}],
+                "partial": true,
+            }),
+        ))
+    };
+    testing::worker(&served, told).await;
+    let (mut client, token) = (client(&served).await, testing::service_token(&served.env));
+    let ask = |user: &str| v1::GetDeliveryRequest {
+        conversation_id: ID.to_owned(),
+        message_id: MESSAGE.to_owned(),
+        user_id: user.to_owned(),
+    };
+    let found = client.get_delivery(with(&token, ask("bob"))).await.unwrap().into_inner();
+    let stored = found.stored.unwrap();
+    assert_eq!((stored.at.unwrap().nanos, stored.seq, found.deleted), (678_000_000, 7, true));
+    let member = found.member.unwrap();
+    assert_eq!((member.then, member.now, found.partial), (None, true, true));
+    assert_eq!((found.last_read_seq, found.last_delivered_seq), (Some(0), None));
+    let socket = &found.sockets[0];
+    assert_eq!((socket.last_seq, socket.reason.as_str()), (None, "gateway_silent"));
+    assert_eq!((found.verdict.as_str(), found.gateways[0].state.as_str()), ("unknown", "silent"));
+    let nobody = client.get_delivery(with(&token, ask(""))).await.unwrap_err();
+    assert_eq!(nobody.get_details_bad_request().unwrap().field_violations[0].field, "user_id");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_refused_says_why() {
     let served = Served::new(&["--max-frame-bytes", "1024"]).await;
     let asked = testing::worker(&served, |_| Err(Refusal::new(Reason::Conflict, "taken"))).await;

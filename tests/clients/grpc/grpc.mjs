@@ -103,6 +103,47 @@ test("what is refused names its reason, and a user's token acts for that user al
   await refused("UNAUTHENTICATED", "unauthorized", "Subscribe", { user_id: bob }, as(alice));
 });
 
+test("a service is told what became of a message, and nobody else", async (t) => {
+  const scene = file.scene(t);
+  const [alice, bob, carol] = [scene.user("alice"), scene.user("bob"), scene.user("carol")];
+  const [gateway, other] = file.cluster.gatewayPrograms;
+  const conversation_id = await scene.group([alice, bob]);
+  const joined = await (await scene.client(bob, { gateway: other.url })).join(`conversation:${conversation_id}`);
+  const bearer = token(bob);
+  const stream = python.subscribe(gateway, { conversation_id }, { bearer });
+  await stream.stands();
+  const sent = { conversation_id, sender_id: alice, content: "hello", client_random: "r1" };
+  const { message: { id: message_id, sent_at } } = await python.well(gateway, "SendMessage", sent);
+  await Promise.all([joined.first("new_message"), stream.has("new_message")]);
+  const asked = { conversation_id, message_id, user_id: bob };
+  let found;
+  await until(async () => {
+    found = await python.well(gateway, "GetDelivery", asked);
+    return found.sockets.filter(({ reason }) => reason === "sent").length === 2;
+  }, { what: () => `both to have it, not ${JSON.stringify(found)}` });
+  assert.deepEqual(
+    [found.verdict, found.reason, found.stored, found.member, found.partial, found.last_read_seq, found.last_delivered_seq],
+    ["delivered", "sent", { at: sent_at, seq: "1" }, { then: true, now: true }, false, "0", "0"],
+  );
+  assert.deepEqual(found.sockets.map(({ transport, last_seq }) => [transport, last_seq]).sort(), [["grpc", "1"], ["websocket", "1"]]);
+  assert.equal(new Set(found.sockets.map(({ gateway: at }) => at)).size, 2);
+  assert.deepEqual(found.gateways.map(({ state }) => state), ["answered", "answered"]);
+  await stream.cancel();
+  await stream.end();
+
+  const stranger = await python.well(other, "GetDelivery", { ...asked, user_id: carol });
+  assert.deepEqual([stranger.verdict, stranger.reason, stranger.member], ["behind", "not_a_member", { then: false, now: false }]);
+  assert.deepEqual([stranger.last_read_seq, stranger.last_delivered_seq, stranger.sockets, stranger.gateways], [undefined, undefined, [], []]);
+  const refused = async (request, how) => (await python.call(gateway, "GetDelivery", request, how)).error;
+  assert.deepEqual([(await refused(asked, { bearer })).code, (await refused(asked, { bearer })).reason], ["PERMISSION_DENIED", "forbidden"]);
+  const unknown = await refused({ ...asked, message_id: "00000000-0000-8000-8000-000000000000" });
+  assert.deepEqual([unknown.code, unknown.reason], ["NOT_FOUND", "not_found"]);
+  for (const field of ["message_id", "user_id"]) {
+    const { code, fields } = await refused({ ...asked, [field]: "" });
+    assert.deepEqual([code, fields], ["INVALID_ARGUMENT", [field]]);
+  }
+});
+
 test("a deadline is honoured while no worker answers", async (t) => {
   const scene = file.scene(t);
   const id = await scene.group([scene.user("alice")]);
