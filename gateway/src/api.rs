@@ -30,17 +30,21 @@ struct Context {
     shared: Arc<Shared>,
     /// Whether service tokens are taken on this listener.
     services: bool,
+    /// Whether only the deployment's own programs reach this listener.
+    internal: bool,
 }
+
+pub(crate) use cross::trace_of;
 
 /// The calls as the public listener serves them.
 pub fn public(shared: Arc<Shared>) -> Router {
     let services = shared.settings.access.service_calls == ServiceCalls::Both;
-    router(Context { shared, services })
+    router(Context { shared, services, internal: false })
 }
 
 /// The calls as the internal listener serves them.
 pub fn internal(shared: Arc<Shared>) -> Router {
-    router(Context { shared, services: true })
+    router(Context { shared, services: true, internal: true })
 }
 
 /// All calls, each described where it is.
@@ -51,13 +55,13 @@ fn calls() -> Calls {
 }
 
 fn router(context: Context) -> Router {
-    let shared = Arc::clone(&context.shared);
+    let (shared, internal) = (Arc::clone(&context.shared), context.internal);
     let api = calls()
         .with_document()
         .with_state(context)
         .fallback(|| async { Error::not_found() })
         .method_not_allowed_fallback(|| async { Error::wrong_method() });
-    cross::layered(api, &shared)
+    cross::layered(api, &shared, internal)
 }
 
 #[cfg(test)]

@@ -354,6 +354,8 @@ async fn the_log_names_the_request_that_a_line_is_about() {
     let mut log = tempfile::tempfile().unwrap();
     let subscriber =
         tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(log.try_clone().unwrap())).finish();
+    // Beside another one: where it is alone, what another test's thread comes to first is switched off for all.
+    let _other = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
     let served = Served::new(&[]).await;
     let token = testing::user_token(&served.env, "alice");

@@ -6,6 +6,7 @@ use futures_util::Stream;
 use simurgh_protocol::{Refusal, envelope::Call, event::RateClass, limits};
 use simurgh_rpc::v1::{messaging_server, *};
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use super::{
     bodies::{self, Body, conversation, user, whose},
@@ -224,7 +225,8 @@ impl messaging_server::Messaging for Messaging {
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Answer<Self::SubscribeStream> {
         let (caller, asked) = self.caller(request).await?;
         // In a task: whoever calls may be gone before it stands, and what was noted of it is to be taken back then.
-        let begun = self.shared.connections.spawn(subscription::start(caller, asked, self.places.clone()));
+        let starting = subscription::start(caller, asked, self.places.clone()).in_current_span();
+        let begun = self.shared.connections.spawn(starting);
         let events = begun.await.map_err(|_| Status::internal("the gateway is stopping"))??;
         Ok(Response::new(Box::pin(events)))
     }

@@ -16,8 +16,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 /// The target of spans that belong to traces.
 pub const TARGET: &str = "simurgh_trace";
 
-/// The header's name.
-pub(crate) const HEADER: &str = "traceparent";
+/// The header's name, on the backplane and on HTTP (W3C Trace Context, 3.2).
+pub const HEADER: &str = "traceparent";
 
 /// Where a trace goes on: `00-{trace}-{span}-{flags}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,13 @@ impl Trace {
             let (trace, span, flags) = (context.trace_id(), context.span_id(), context.trace_flags().to_u8());
             Self(format!("00-{trace}-{span}-{flags:02x}").into())
         })
+    }
+
+    /// What the header of a request names; none where that is no trace.
+    #[must_use]
+    pub fn of_header(value: &[u8]) -> Option<Self> {
+        let trace = Self::raw(std::str::from_utf8(value).ok()?);
+        trace.context().is_some().then_some(trace)
     }
 
     /// What a header holds.
@@ -74,6 +81,25 @@ pub fn continued(trace: Option<&Trace>, make: impl FnOnce() -> Span) -> Span {
     span
 }
 
+/// The span of a call, which goes on with its caller's trace where whoever calls is `trusted`. Where not, the call has a
+/// trace of its own, linked to the caller's: what outsiders send decides neither ids nor what is sampled.
+#[must_use]
+pub fn called(trusted: bool, header: impl FnOnce() -> Option<Trace>, make: impl FnOnce() -> Span) -> Span {
+    let span = make();
+    if span.is_disabled() {
+        return span;
+    }
+    if let Some(context) = header().as_ref().and_then(Trace::context) {
+        if trusted {
+            // Fails where nothing collects traces here.
+            let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(context));
+        } else {
+            span.add_link(context);
+        }
+    }
+    span
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,7 +117,10 @@ mod tests {
             &format!("{header}-x"),
         ] {
             assert!(Trace::raw(junk).context().is_none(), "{junk}");
+            assert_eq!(Trace::of_header(junk.as_bytes()), None, "{junk}");
         }
+        assert_eq!(Trace::of_header(header.as_bytes()), Some(Trace::raw(header)));
+        assert_eq!(Trace::of_header(b"\xff"), None);
         let zero = "00-00000000000000000000000000000000-0000000000000000-00";
         assert!(Trace::raw(zero).context().is_none());
     }
@@ -100,5 +129,7 @@ mod tests {
     fn without_a_trace_nothing_travels_and_nothing_begins() {
         assert_eq!(Trace::current(), None);
         assert!(continued(None, || panic!("no span is made")).is_none());
+        let call = || tracing::info_span!(target: TARGET, "call");
+        assert!(called(true, || panic!("nobody looks for a header"), call).is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! A system on a real nats-server, with its logs at their most talkative and its traces going to a collector: one trace
-//! leads from a client's push to the store and to every gateway that hands the message on, and no line and no span
-//! holds a token or what people say.
+//! leads from a client's push or call to the store and to every gateway that hands the message on, and no line and no
+//! span holds a token or what people say.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,13 +39,19 @@ use serde_json::{Value, json};
 use simurgh_env::Env;
 use simurgh_localstack::{Config, Stack};
 use simurgh_protocol::UserId;
+use simurgh_rpc::v1::{SendMessageRequest, messaging_client::MessagingClient};
 use simurgh_service::telemetry;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, transport::Endpoint};
 
 /// What is said, and found nowhere.
 const MARK: &str = "4marked0content2";
+/// Traces of callers', and the span that each call is a part of.
+const INTERNAL: u128 = 0xa1;
+const PUBLIC: u128 = 0xa2;
+const GRPC: u128 = 0xa3;
+const REMOTE_SPAN: u64 = 0xb1;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A collector that keeps what it gets.
@@ -140,13 +146,20 @@ impl Client {
     }
 }
 
-/// One HTTP call by hand: the status line.
-async fn post(address: std::net::SocketAddr, token: &str, path: &str, body: Value) -> String {
+/// One HTTP call by hand, which says that it is a part of this trace: the status line.
+async fn post(
+    address: std::net::SocketAddr,
+    token: &str,
+    traceparent: &str,
+    path: &str,
+    body: Value,
+) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let body = body.to_string();
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {token}\r\n\
+         traceparent: {traceparent}\r\ncontent-type: application/json\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
@@ -161,7 +174,8 @@ async fn walk(stack: &Stack, tokens: &BTreeMap<&str, String>) {
     let [(first, _), (second, _)] = stack.gateways[..] else { panic!("two gateways") };
     let room =
         json!({"id": "room", "type": "group", "member_ids": ["alice", "bob"], "metadata": {"topic": MARK}});
-    assert!(post(first, &tokens["service"], "/api/v1/conversations", room).await.contains(" 201 "));
+    let junk = format!("00-{MARK}-{MARK}-01");
+    assert!(post(first, &tokens["service"], &junk, "/api/v1/conversations", room).await.contains(" 201 "));
     let mut alice = Client::connect(first, &tokens["alice"]).await;
     let mut bob = Client::connect(second, &tokens["bob"]).await;
     for (client, user) in [(&mut alice, "user:alice"), (&mut bob, "user:bob")] {
@@ -187,31 +201,114 @@ async fn walk(stack: &Stack, tokens: &BTreeMap<&str, String>) {
     assert_eq!(bob.ask("user:bob", "access_token", refused).await["status"], "error");
     bob.send(json!(MARK)).await;
     let note = json!({"kind": "k", "title": MARK, "body": MARK});
-    assert!(
-        post(first, &tokens["service"], "/api/v1/users/alice/notifications", note).await.contains(" 202 ")
-    );
+    let path = "/api/v1/users/alice/notifications";
+    assert!(post(first, &tokens["service"], "", path, note).await.contains(" 202 "));
     alice.until(|frame| frame[3] == "notification").await;
+    calls(stack, tokens).await;
+}
+
+/// A trace of a caller's, and its span.
+fn traceparent(trace: u128) -> String {
+    format!("00-{trace:032x}-{REMOTE_SPAN:016x}-01")
+}
+
+/// The same message thrice, each call within a trace of its caller's: by HTTP on both listeners, and by gRPC.
+async fn calls(stack: &Stack, tokens: &BTreeMap<&str, String>) {
+    let ((public, internal), service) = (stack.gateways[0], &tokens["service"]);
+    let mut bob = Client::connect(stack.gateways[1].0, &tokens["bob"]).await;
+    assert_eq!(bob.ask("conversation:room", "phx_join", json!({})).await["status"], "ok");
+    let message = |client_random: &str| json!({"message_type": "text", "content": MARK, "client_random": client_random, "sender_id": "alice"});
+    for (address, trace) in [(internal, INTERNAL), (public, PUBLIC)] {
+        let path = "/api/v1/conversations/room/messages";
+        let status = post(address, service, &traceparent(trace), path, message(&format!("{trace}"))).await;
+        assert!(status.contains(" 201 "), "{status}");
+    }
+    let endpoint = Endpoint::from_shared(format!("http://{internal}")).unwrap();
+    let mut client = MessagingClient::new(endpoint.connect().await.unwrap());
+    let mut request = Request::new(SendMessageRequest {
+        conversation_id: "room".to_owned(),
+        sender_id: Some("alice".to_owned()),
+        content: MARK.to_owned(),
+        client_random: "by gRPC".to_owned(),
+        ..SendMessageRequest::default()
+    });
+    let metadata = request.metadata_mut();
+    metadata.insert("authorization", format!("Bearer {service}").parse().unwrap());
+    metadata.insert("traceparent", traceparent(GRPC).parse().unwrap());
+    let seq = client.send_message(request).await.unwrap().into_inner().message.unwrap().seq;
+    bob.until(|frame| frame[3] == "new_message" && frame[4]["seq"] == seq).await;
 }
 
 fn id(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The trace of the first `send_message`: each span's name, and that of the span it is a part of.
-fn trace(spans: &[Span]) -> BTreeSet<(String, String)> {
+/// A trace: each span's name, and that of the span it is a part of, or that span's id where it is none of ours.
+fn tree(spans: &[Span], trace: &[u8]) -> BTreeSet<(String, String)> {
+    let ours: Vec<&Span> = spans.iter().filter(|span| span.trace_id == trace).collect();
+    let names: BTreeMap<String, &str> =
+        ours.iter().map(|span| (id(&span.span_id), span.name.as_str())).collect();
+    let parent = |span: &Span| {
+        let parent = id(&span.parent_span_id);
+        names.get(&parent).map_or(parent, |name| (*name).to_owned())
+    };
+    ours.iter().map(|span| (span.name.clone(), parent(span))).collect()
+}
+
+/// The trace of the first `send_message` on a socket.
+fn of_push(spans: &[Span]) -> &[u8] {
     let is_send =
         |span: &&Span| span.name == "push" && format!("{:?}", span.attributes).contains("send_message");
     let push = spans.iter().filter(is_send).min_by_key(|span| span.start_time_unix_nano).expect("a push");
     assert!(push.parent_span_id.is_empty(), "a push begins a trace");
-    let ours: Vec<&Span> = spans.iter().filter(|span| span.trace_id == push.trace_id).collect();
-    let names: BTreeMap<String, &str> =
-        ours.iter().map(|span| (id(&span.span_id), span.name.as_str())).collect();
-    let parent = |span: &Span| names.get(&id(&span.parent_span_id)).copied().unwrap_or("-").to_owned();
-    ours.iter().map(|span| (span.name.clone(), parent(span))).collect()
+    &push.trace_id
+}
+
+/// A message was stored and handed on in this trace, in which `began` is a part of `within`.
+fn led_to_all(spans: &[Span], trace: &[u8], began: &str, within: &str) {
+    let found = tree(spans, trace);
+    for (name, parent) in [
+        (began, within),
+        ("command", began),
+        ("batch", "command"),
+        ("store", "batch"),
+        ("broadcast", "batch"),
+        ("fanout", "broadcast"),
+    ] {
+        assert!(found.contains(&(name.to_owned(), parent.to_owned())), "{name} in {parent}: {found:?}");
+    }
+}
+
+/// Each call led to all: within its caller's trace where that is one of the deployment's own, else within one of its own
+/// that is linked to the caller's.
+fn calls_led_to_all(spans: &[Span]) {
+    let (of_caller, remote) = (u128::to_be_bytes, format!("{REMOTE_SPAN:016x}"));
+    led_to_all(spans, &of_caller(INTERNAL), "call", &remote);
+    led_to_all(spans, &of_caller(GRPC), "call", &remote);
+    let linked = |span: &&Span| span.links.iter().any(|link| link.trace_id == of_caller(PUBLIC));
+    let public = spans.iter().find(linked).expect("a linked call");
+    led_to_all(spans, &public.trace_id, "call", "");
+    assert!(tree(spans, &of_caller(PUBLIC)).is_empty(), "outsiders name no trace of ours");
+    let told = |trace: &[u8]| {
+        let call = spans.iter().find(|span| span.name == "call" && span.trace_id == trace).unwrap();
+        format!("{:?}", call.attributes)
+    };
+    for (trace, wanted) in [
+        (
+            &of_caller(INTERNAL)[..],
+            ["http.route", "/conversations/{conversation_id}/messages", "IntValue(201)"],
+        ),
+        (&public.trace_id, ["http.request.method", "POST", "http.response.status_code"]),
+        (&of_caller(GRPC), ["rpc.method", "SendMessage", "grpc"]),
+    ] {
+        for word in wanted {
+            assert!(told(trace).contains(word), "{word}: {}", told(trace));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_trace_leads_from_a_push_to_the_store_and_to_the_others_and_nothing_secret_is_told() {
+async fn one_trace_leads_from_a_push_or_call_to_the_store_and_to_the_others_and_nothing_secret_is_told() {
     let collector = Collector::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -262,16 +359,8 @@ async fn one_trace_leads_from_a_push_to_the_store_and_to_the_others_and_nothing_
     drop(nats);
 
     let spans = collector.0.lock().unwrap().clone();
-    let trace = trace(&spans);
-    for (name, parent) in [
-        ("command", "push"),
-        ("batch", "command"),
-        ("store", "batch"),
-        ("broadcast", "batch"),
-        ("fanout", "broadcast"),
-    ] {
-        assert!(trace.contains(&(name.to_owned(), parent.to_owned())), "{name} in {parent}: {trace:?}");
-    }
+    led_to_all(&spans, of_push(&spans), "push", "");
+    calls_led_to_all(&spans);
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert!(text.lines().count() > 10, "there are logs: {text}");
     assert!(text.contains(r#""level":"DEBUG""#), "the project's own details: {text}");
