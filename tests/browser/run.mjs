@@ -1,4 +1,4 @@
-// The chat page in Debian's Chromium: `node tests/browser/run.mjs [--set a|b] [--file PART] [--grep NAME]`
+// The chat page and the React example in Debian's Chromium: `node tests/browser/run.mjs [--set a|b] [--file PART] [--grep NAME]`
 //
 //   --set a            against the local stack, where users are chosen by name
 //   --set b            against two gateways and two workers on real servers, where tokens are pasted

@@ -19,6 +19,7 @@ TESTS = Path(__file__).resolve().parent.parent
 TOOLS = TESTS / ".tools"
 CLIENTS = TESTS / "clients"
 BROWSER = TESTS / "browser"
+REACT = TESTS.parent / "examples" / "react"
 # AWS publishes DynamoDB Local as an archive without versions; Amplify's package carries a fixed copy of it.
 DYNAMODB_PACKAGE = "amplify-dynamodb-simulator@2.9.30"
 DYNAMODB_SHA512 = "xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ=="

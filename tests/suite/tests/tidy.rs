@@ -134,8 +134,17 @@ fn the_protocol_is_pure() {
 
 /// Every file below `folder`, but for what is built, fetched or written by a run.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    const NOT_OURS: [&str; 8] =
-        ["target", ".git", ".tools", ".artefacts", ".releases", ".simurgh", "node_modules", "__pycache__"];
+    const NOT_OURS: [&str; 9] = [
+        "target",
+        ".git",
+        ".tools",
+        ".artefacts",
+        ".releases",
+        ".simurgh",
+        "node_modules",
+        "dist",
+        "__pycache__",
+    ];
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -156,7 +165,7 @@ fn every_file_is_short_enough_to_read() {
     files(&root(), &mut all);
     let read_by_people = |path: &&PathBuf| {
         let extension = path.extension().map(|one| one.to_string_lossy().into_owned()).unwrap_or_default();
-        ["rs", "mjs", "js", "py", "sh", "md", "toml", "conf", "yml", "yaml", "html", "css", ""]
+        ["rs", "mjs", "js", "ts", "tsx", "py", "sh", "md", "toml", "conf", "yml", "yaml", "html", "css", ""]
             .contains(&extension.as_str())
     };
     let long: Vec<_> = all
@@ -264,6 +273,7 @@ fn the_documents_links_lead_somewhere() {
         "docs/operations.md",
         "docs/security.md",
         "infra/README.md",
+        "examples/react/README.md",
     ] {
         let folder = root().join(document).parent().unwrap().to_owned();
         for link in read(document).split("](").skip(1) {
