@@ -179,7 +179,13 @@ export class Window {
     await this.line(text).getByRole("button", { name: `React with ${reaction}` }).click();
   }
 
-  /** Until one's own message with this text is `sending`, `sent` or `read`. */
+  /** Presses one of the buttons of a message, by its focus as well. */
+  async act(text, name) {
+    await this.line(text).focus();
+    await this.line(text).getByRole("button", { name, exact: true }).click();
+  }
+
+  /** Until one's own message with this text is `sending`, `sent`, `delivered` or `read`. */
   state(text, state) {
     return this.line(text).locator(`.state[data-state="${state}"]`).waitFor();
   }

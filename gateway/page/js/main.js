@@ -10,6 +10,8 @@ import { emblem } from "./view/emblem.js";
 import { List } from "./view/list.js";
 import { Members } from "./view/people.js";
 import { Profile } from "./view/profile.js";
+import { ReceiptsDialog } from "./view/receipts.js";
+import { RemoveDialog } from "./view/remove.js";
 import { Start } from "./view/start.js";
 import { Thread } from "./view/thread.js";
 import { toast } from "./view/toast.js";
@@ -43,6 +45,8 @@ class App {
     this.update = soon(() => this.#update());
     this.start = new Start(client, { started: (conversation) => this.show(conversation), inviting });
     this.members = new Members(client);
+    this.receipts = new ReceiptsDialog(client);
+    this.remove = new RemoveDialog(client);
     this.list = new List(client, {
       select: (conversation) => this.show(conversation),
       start: () => this.start.open(),
@@ -61,6 +65,8 @@ class App {
       this.wire.node,
       this.start.node,
       this.members.node,
+      this.receipts.node,
+      this.remove.node,
     );
     this.toggleWire(WIDE.matches);
     this.#listen();
@@ -90,6 +96,8 @@ class App {
         back: () => this.hide(),
         people: () => this.members.open(conversation),
         wire: () => this.toggleWire(),
+        remove: (message) => this.remove.open(conversation, message),
+        receipts: (message) => this.receipts.open(message),
         inviting: Boolean(this.guest),
       });
       this.main.replaceChildren(this.#thread.node);
@@ -140,7 +148,9 @@ class App {
 
   #twice() {
     if (!this.#thread) return toast("Open a conversation first.");
-    this.#thread.send(this.#thread.compose.take() || "Sent twice, stored once.", { copies: 2 });
+    const { compose } = this.#thread;
+    if (compose.intent?.what === "edit") compose.cancel();
+    this.#thread.send(compose.take() || "Sent twice, stored once.", { copies: 2, reply_to: compose.answered() });
   }
 
   #nobody() {

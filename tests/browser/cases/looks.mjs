@@ -103,6 +103,17 @@ for (const scheme of SCHEMES) {
       await first.page.locator(".reaction").waitFor();
       await fits(first, "a conversation");
       await picture(first, name("4-chat"));
+      await b.act("It sat on the wall for ten minutes and looked at us as if we were late.\nThen it went east.", "Reply");
+      await b.say("Or as if it were early");
+      await first.act("Thirty of us? Nothing at all.", "Delete");
+      await fits(first, "the question before a deletion");
+      await picture(first, name("4a-delete"));
+      await first.page.getByRole("button", { name: "Delete for everyone" }).click();
+      await first.sees("This message was deleted");
+      await first.act("Or as if it were early", "Reply");
+      await fits(first, "a conversation with a reply, and one begun");
+      await picture(first, name("4b-reply"));
+      await first.page.keyboard.press("Escape");
 
       await until(async () => (await first.page.locator(".wire").isVisible()) || first.page.getByRole("button", { name: "Frames", exact: true }).click().then(() => false), "the frames");
       await first.tool("Go offline").click();

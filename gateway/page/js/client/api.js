@@ -33,6 +33,11 @@ export class Api {
     return this.#get(`/conversations/${encodeURIComponent(id)}/messages?${new URLSearchParams(page)}`);
   }
 
+  /** `{seq, receipts: [{user_id, delivered, delivered_at, read, read_at}]}`: who has got a message. */
+  receipts({ conversation_id, id }) {
+    return this.#get(`/conversations/${encodeURIComponent(conversation_id)}/messages/${id}/receipts`);
+  }
+
   addMember(id, user) {
     return this.#call("PUT", `/conversations/${encodeURIComponent(id)}/members/${encodeURIComponent(user)}`);
   }

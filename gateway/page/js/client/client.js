@@ -22,6 +22,8 @@ export class Client extends EventTarget {
   /** `connecting`, `connected`, `reconnecting` or `offline`. */
   state = "connecting";
   status = "online";
+  /** For how long after it was sent a message may be edited, in seconds; the server says where it differs. */
+  editWindow = 24 * 60 * 60;
   /** Whether the list of conversations has been loaded once. */
   loaded = false;
   tap = new Tap();
@@ -79,6 +81,7 @@ export class Client extends EventTarget {
     own.on("new_message", (message) => this.#notice(message));
     own.on("conversation_updated", (update) => this.#updated(update));
     own.on("read_receipt", (receipt) => this.conversations.get(receipt.conversation_id)?.receipt(receipt));
+    own.on("delivery_receipt", (receipt) => this.conversations.get(receipt.conversation_id)?.delivered(receipt));
     own.on("token_expiring", () => this.#renewToken());
     // After each join. What the line missed meanwhile is in here and in the list.
     own.on("sync_complete", ({ unread }) => {

@@ -4,22 +4,29 @@ import { Presence } from "../../vendor/phoenix.mjs";
 
 import { Outbox } from "./outbox.js";
 import { answer } from "./push.js";
-import { Timeline } from "./timeline.js";
+import { Receipts } from "./receipts.js";
+import { Timeline, isGone } from "./timeline.js";
 import { Typist, Typists } from "./typing.js";
 
 const PAGE = 50;
 const CATCH_UP_PAGE = 200;
+/** What arrives is said to have arrived so much later, and not at all where it has been read by then. */
+const ARRIVED_MS = 300;
 
 /** Fires `change`; `ended` when one is no member any more; `duplicate` with the reply that says so. */
 export class Conversation extends EventTarget {
   last_seq = 0;
   last_read_seq = 0;
-  /** Up to where each of the others has read, as far as this client has heard. */
-  read = new Map();
+  /** Up to where the others have received and read. */
+  receipts = new Receipts();
   loading = false;
   #channel;
   #presence;
   #marking = 0;
+  #arrived = 0;
+  #telling;
+  /** For each answer that is under way, the changes that were heard meanwhile. */
+  #underWay = new Set();
 
   /** `client` holds the user, the socket and the HTTP calls; `info` is a conversation as HTTP tells it. */
   constructor(client, info) {
@@ -87,8 +94,11 @@ export class Conversation extends EventTarget {
     channel.on("typing_indicator", ({ user_id, action }) =>
       action === "start" ? this.typists.started(user_id) : this.typists.stopped(user_id));
     channel.on("read_receipt", (receipt) => this.receipt(receipt));
-    channel.on("reaction_added", (event) => this.#reacted(event, true));
-    channel.on("reaction_removed", (event) => this.#reacted(event, false));
+    channel.on("message_edited", ({ message }) => this.#apply((timeline) => timeline.change(message)));
+    channel.on("message_deleted", (event) => this.#apply((timeline) => timeline.delete(event)));
+    channel.on("message_hidden", (event) => this.#apply((timeline) => timeline.hide(event)));
+    channel.on("reaction_added", (event) => this.#apply((timeline) => timeline.react(event, true)));
+    channel.on("reaction_removed", (event) => this.#apply((timeline) => timeline.react(event, false)));
     channel.on("user_left", ({ user_id }) => this.typists.stopped(user_id));
     this.#presence = new Presence(channel);
     this.#presence.onSync(() => this.#changed());
@@ -111,6 +121,8 @@ export class Conversation extends EventTarget {
     const channel = this.#channel;
     this.#channel = undefined;
     this.#presence = undefined;
+    clearTimeout(this.#telling);
+    this.#telling = undefined;
     channel?.leave();
   }
 
@@ -120,25 +132,66 @@ export class Conversation extends EventTarget {
     this.timeline.begin(reply.last_seq);
     for (const message of reply.messages) this.#take(message);
     for (const message of reply.changes) this.timeline.change(message);
+    this.#renewLatest();
     this.since = reply.change_cursor;
     this.learn({ ...reply.conversation, last_seq: reply.last_seq, last_read_seq: reply.last_read_seq });
-    if (first) this.loadOlder();
-    if (reply.truncated) this.#catchUp(reply.last_seq);
+    this.#refresh(first, reply);
     this.outbox.flush();
   }
 
-  /** What did not fit into the join's reply. Should the connection go meanwhile, the next join goes on from there. */
-  async #catchUp(tail) {
+  /** What a join's reply does not tell. Should the connection go meanwhile, the next join goes on from there. */
+  async #refresh(first, { truncated, changes_truncated }) {
+    if (first) await this.loadOlder();
+    if (truncated || changes_truncated) await this.#catchUp();
+    this.#tellArrived();
+    const mine = this.timeline.shown().filter(({ sender_id }) => sender_id === this.client.user);
+    // Ticks are no more than nice to have.
+    await this.receipts.catchUp(mine, (message) => this.client.api.receipts(message)).catch(() => {});
+    this.#changed();
+  }
+
+  async #catchUp() {
+    const { timeline } = this;
     try {
-      while (this.timeline.last < tail) {
-        const page = await this.client.api.messages(this.id, { after_seq: this.timeline.last, limit: CATCH_UP_PAGE });
-        if (page.messages.length === 0) return;
-        for (const message of page.messages) this.#take(message);
-        this.#changed();
+      for (let more = true; more; this.#changed()) {
+        const page = await this.#read({ after_seq: timeline.last, since: this.since, limit: CATCH_UP_PAGE }, ({ messages, changes }) => {
+          for (const message of messages) this.#take(message);
+          for (const message of changes) timeline.change(message);
+          this.#renewLatest();
+        });
+        this.since = page.change_cursor;
+        more = page.has_more || page.changes_truncated;
       }
     } catch (error) {
       this.client.report(error, "Messages could not be fetched");
     }
+  }
+
+  /** Takes a page of messages. Changes that come while it is under way may be newer than it, and go on top. */
+  async #read(query, take) {
+    const meanwhile = [];
+    this.#underWay.add(meanwhile);
+    try {
+      const page = await this.client.api.messages(this.id, query);
+      take(page);
+      for (const change of meanwhile) change(this.timeline);
+      return page;
+    } finally {
+      this.#underWay.delete(meanwhile);
+    }
+  }
+
+  /** Takes a change of a message, `change(timeline)`, that was heard. */
+  #apply(change) {
+    change(this.timeline);
+    for (const meanwhile of this.#underWay) meanwhile.push(change);
+    this.#renewLatest();
+    this.#changed();
+  }
+
+  /** What the list shows may have changed. */
+  #renewLatest() {
+    this.last_message = this.timeline.get(this.last_message?.id) ?? this.last_message;
   }
 
   get hasOlder() {
@@ -150,26 +203,35 @@ export class Conversation extends EventTarget {
     if (this.loading || !this.hasOlder) return;
     this.loading = true;
     this.#changed();
-    // Reactions that come while the page is under way may be newer than the page.
-    this.meanwhile = [];
     try {
-      const page = await this.client.api.messages(this.id, { before_seq: this.timeline.first, limit: PAGE });
-      for (const message of page.messages.toReversed()) this.timeline.put(message);
-      for (const [event, present] of this.meanwhile) this.timeline.react(event, present);
+      await this.#read({ before_seq: this.timeline.first, limit: PAGE }, ({ messages }) => {
+        for (const message of messages.toReversed()) this.timeline.put(message);
+      });
     } catch (error) {
       this.client.report(error, "Older messages could not be fetched");
     }
-    this.meanwhile = undefined;
     this.loading = false;
     this.#changed();
+  }
+
+  /** Whether the message at `seq` is held; as much history is loaded as that takes. */
+  async reach(seq) {
+    while (this.timeline.first > seq) {
+      const { first } = this.timeline;
+      if (this.loading) await new Promise((resolve) => this.addEventListener("change", resolve, { once: true }));
+      else await this.loadOlder();
+      if (!this.loading && this.timeline.first === first) return false;
+    }
+    return true;
   }
 
   /** A message by broadcast, on this topic or on the user's own. */
   receive(message) {
     // Before the first join there is no position that it could continue.
-    if (this.timeline.last !== undefined) this.#take(message);
+    if (this.timeline.last !== undefined) this.timeline.add(message);
     this.#latest(message);
     this.typists.stopped(message.sender_id);
+    this.#tellArrived();
     this.#changed();
   }
 
@@ -181,13 +243,15 @@ export class Conversation extends EventTarget {
   /** What the list shows, and what a message says of who has read what: who writes has read what is above. */
   #latest(message) {
     this.last_seq = Math.max(this.last_seq, message.seq);
-    if (message.seq >= (this.last_message?.seq ?? 0)) this.last_message = message;
+    // What is heard of the channel is newer than what is said elsewhere.
+    const held = this.joined ? this.timeline.get(message.id) : undefined;
+    if (message.seq >= (this.last_message?.seq ?? 0)) this.last_message = held ?? message;
     this.#readUpTo(message.sender_id, message.seq);
   }
 
   #readUpTo(user, seq) {
     if (user === this.client.user) this.last_read_seq = Math.max(this.last_read_seq, seq);
-    else this.read.set(user, Math.max(this.read.get(user) ?? 0, seq));
+    else this.receipts.read(user, seq);
   }
 
   /** A read receipt, on this topic or on the user's own. */
@@ -196,16 +260,17 @@ export class Conversation extends EventTarget {
     this.#changed();
   }
 
+  /** A delivery receipt, on the user's own topic. */
+  delivered({ user_id, seq }) {
+    this.receipts.delivered(user_id, seq);
+    this.#changed();
+  }
+
   /** What `sync_complete` says of it. */
   synced({ last_seq, unread_count }) {
     this.last_seq = Math.max(this.last_seq, last_seq);
     this.last_read_seq = Math.max(this.last_read_seq, last_seq - unread_count);
     this.#changed();
-  }
-
-  /** Who of the others has read this message. */
-  readers(message) {
-    return this.others.filter((user) => (this.read.get(user) ?? 0) >= message.seq);
   }
 
   send(content, options) {
@@ -223,6 +288,21 @@ export class Conversation extends EventTarget {
     if (this.timeline.last === undefined) return [];
     const waiting = this.outbox.entries.filter((entry) => !this.timeline.stored(entry.client_random));
     return [...this.timeline.shown(), ...waiting];
+  }
+
+  /** Tells the senders that their messages have arrived here. */
+  #tellArrived() {
+    this.#telling ??= setTimeout(async () => {
+      this.#telling = undefined;
+      const newest = this.timeline.shown().findLast(({ sender_id }) => sender_id !== this.client.user);
+      if (!this.joined || !newest || newest.seq <= Math.max(this.#arrived, this.last_read_seq)) return;
+      try {
+        const reply = await answer(this.#channel.push("mark_as_delivered", { message_id: newest.id }));
+        this.#arrived = Math.max(this.#arrived, reply.last_delivered_seq);
+      } catch {
+        // The next message, or the next join, says it again.
+      }
+    }, ARRIVED_MS);
   }
 
   /** To be called while the newest message is on the screen. */
@@ -243,16 +323,36 @@ export class Conversation extends EventTarget {
 
   /** Adds the reaction, or takes one's own away. */
   async react(message, reaction) {
-    if (!this.joined) throw new Error("Reactions need a connection.");
-    const mine = message.reactions[reaction]?.includes(this.client.user);
-    await answer(this.#channel.push(mine ? "remove_reaction" : "add_reaction", { message_id: message.id, reaction }));
-    this.#reacted({ message_id: message.id, user_id: this.client.user, reaction }, !mine);
+    const { user } = this.client;
+    const mine = message.reactions[reaction]?.includes(user);
+    await this.#tell(mine ? "remove_reaction" : "add_reaction", message, { reaction });
+    this.#apply((timeline) => timeline.react({ message_id: message.id, user_id: user, reaction }, !mine));
   }
 
-  #reacted(event, present) {
-    this.timeline.react(event, present);
-    this.meanwhile?.push([event, present]);
-    this.#changed();
+  /** Whether one may still edit it, as far as is known. */
+  editable(message) {
+    const mine = message.sender_id === this.client.user && message.message_type === "text";
+    return mine && !isGone(message) && Date.now() - Date.parse(message.sent_at) < this.client.editWindow * 1000;
+  }
+
+  async edit(message, content, metadata) {
+    try {
+      await this.#tell("edit_message", message, { content, metadata });
+    } catch (error) {
+      this.client.editWindow = error.response?.edit_window ?? this.client.editWindow;
+      throw error;
+    }
+  }
+
+  /** Deletes it for everyone, which its author may, or for oneself alone. */
+  remove(message, { everyone }) {
+    return this.#tell("delete_message", message, { for_everyone: everyone });
+  }
+
+  /** What becomes of the message is told by broadcast, to oneself as to the others. */
+  async #tell(event, { id }, more) {
+    if (!this.joined) throw new Error("This needs a connection.");
+    return answer(this.#channel.push(event, { message_id: id, ...more }));
   }
 
   #changed() {

@@ -8,7 +8,7 @@ import { uuid } from "./ids.js";
 const PASSING = ["unavailable", "rate_limit_exceeded"];
 
 export class Outbox {
-  /** `{client_random, content, state: "sending" or "failed", why}`, oldest first. */
+  /** `{client_random, content, metadata, reply_to, state: "sending" or "failed", why}`, oldest first. */
   entries = [];
   #attempt = 0;
   #pause;
@@ -18,10 +18,14 @@ export class Outbox {
     Object.assign(this, { user, channel, stored, changed });
   }
 
-  /** `copies: 2` pushes it twice at once, to show that it is one message all the same. */
-  add(content, { copies = 1 } = {}) {
+  /**
+   * `reply_to` is the message that it answers, as messages quote it. `copies: 2` pushes it twice at once, to show that it is
+   * one message all the same.
+   */
+  add(content, { metadata = {}, reply_to, copies = 1 } = {}) {
     const entry = {
-      sender_id: this.user, client_random: uuid(), content, copies, state: "sending", written_at: new Date().toISOString(),
+      sender_id: this.user, client_random: uuid(), content, metadata, reply_to, copies, state: "sending",
+      written_at: new Date().toISOString(),
     };
     this.entries.push(entry);
     this.changed();
@@ -37,7 +41,8 @@ export class Outbox {
     const channel = this.channel();
     if (!entry || !channel) return;
     const attempt = (this.#attempt += 1);
-    const payload = { message_type: "text", content: entry.content, metadata: {}, client_random: entry.client_random };
+    const { content, metadata, client_random, reply_to } = entry;
+    const payload = { message_type: "text", content, metadata, client_random, reply_to_id: reply_to?.id };
     for (let copy = 0; copy < entry.copies; copy += 1) {
       answer(channel.push("send_message", payload)).then(
         (reply) => this.#answered(entry, reply),

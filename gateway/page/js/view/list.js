@@ -1,5 +1,6 @@
 // The conversations, latest first: who, what was said last, how much of it is unread.
 
+import { isGone } from "../client/timeline.js";
 import { avatar, avatars } from "./avatar.js";
 import { arrows, el, place } from "./dom.js";
 import { icon } from "./icons.js";
@@ -65,13 +66,14 @@ export class List {
     const direct = conversation.type === "direct";
     const last = conversation.last_message;
     const typing = conversation.typists.users;
+    const gone = last && isGone(last) && (last.hidden ? "You deleted a message" : "Message deleted");
     const from = last && (last.sender_id === client.user ? "You: " : direct ? "" : `${last.sender_id}: `);
     return {
       title: conversation.title,
       faces: conversation.others,
       status: direct ? client.people.status(conversation.others[0]) : undefined,
       typing: typing.length > 0,
-      preview: typing.length > 0 ? `${direct ? "" : `${typing[0]} is `}typing…` : last ? `${from}${last.content}` : "No messages yet",
+      preview: typing.length > 0 ? `${direct ? "" : `${typing[0]} is `}typing…` : last ? gone || `${from}${last.content}` : "No messages yet",
       time: brief(conversation.activity),
       unread: conversation.unread,
     };

@@ -1,12 +1,16 @@
 // One line of a conversation: a message that is stored, or one that is on its way.
 
+import { isGone } from "../client/timeline.js";
 import { avatar } from "./avatar.js";
-import { arrows, el } from "./dom.js";
+import { el } from "./dom.js";
 import { icon } from "./icons.js";
+import { quote } from "./quote.js";
 import { exactly, timeOfDay } from "./time.js";
+import { tools } from "./tools.js";
 
-const REACTIONS = ["👍", "❤️", "😂", "🎉", "👀", "🔥"];
-const STATES = { sending: ["clock", "Sending"], sent: ["sent", "Sent"], read: ["read", "Read"], failed: ["alert", "Not sent"] };
+const STATES = {
+  sending: ["clock", "Sending"], sent: ["sent", "Sent"], delivered: ["read", "Delivered"], read: ["read", "Read"], failed: ["alert", "Not sent"],
+};
 
 /** What stays the same from the optimistic line to the stored message, so that the line does not jump or blink. */
 export const keyOf = (item, user) => (item.sender_id !== user ? item.id : `mine-${item.client_random}`);
@@ -14,8 +18,9 @@ export const keyOf = (item, user) => (item.sender_id !== user ? item.id : `mine-
 export class Line {
   #shown = [];
 
-  constructor(conversation) {
-    this.conversation = conversation;
+  /** `actions` are what the conversation does with a message: `{reply, edit, remove, receipts, jump}`. */
+  constructor(conversation, actions) {
+    Object.assign(this, { conversation, actions });
     this.node = el("li", { class: "line", tabindex: "-1" });
   }
 
@@ -23,27 +28,32 @@ export class Line {
   update(item, { head, foot }) {
     const { conversation } = this;
     const stored = Boolean(item.id);
+    const gone = isGone(item);
     const mine = !stored || item.sender_id === conversation.client.user;
-    const readers = stored && mine ? conversation.readers(item) : [];
-    const state = !mine ? undefined : !stored ? item.state : readers.length > 0 ? "read" : "sent";
+    const { others, receipts } = conversation;
+    const readers = stored && mine && !gone ? receipts.readers(others, item.seq) : [];
+    const state = !mine || gone ? undefined : stored ? receipts.state(others, item.seq) : item.state;
+    const quoted = conversation.timeline.quote(item);
     // A message that changed is another object.
-    const shown = [item, head, foot, readers.length, state];
+    const shown = [item, head, foot, readers.length, state, quoted?.preview];
     if (shown.every((one, n) => one === this.#shown[n])) return;
     this.#shown = shown;
     const { reaction, tool } = this.node.contains(document.activeElement) ? document.activeElement.dataset : {};
-    this.node.className = ["line", mine && "mine", head && "head", foot && "foot", state].filter(Boolean).join(" ");
+    this.node.className = ["line", mine && "mine", head && "head", foot && "foot", gone && "gone", state].filter(Boolean).join(" ");
     this.node.dataset.seq = item.seq ?? "";
-    this.node.replaceChildren(...this.#parts({ item, head, foot, readers, state }, { mine, stored }));
-    // What had the focus is new; who works by keyboard must not notice.
-    const again = reaction ? `[data-reaction="${CSS.escape(reaction)}"]` : tool && `[data-tool="${CSS.escape(tool)}"]`;
-    if (again) {
-      // The line first: its tools can take the focus only while it is inside.
-      this.node.focus();
-      this.node.querySelector(again)?.focus();
-    }
+    this.node.replaceChildren(...this.#parts({ item, head, foot, gone, readers, state, quoted }, { mine, stored }));
+    this.#refocus(reaction ? `[data-reaction="${CSS.escape(reaction)}"]` : tool && `[data-tool="${CSS.escape(tool)}"]`);
   }
 
-  #parts({ item, head, foot, readers, state }, { mine, stored }) {
+  /** What had the focus is new; who works by keyboard must not notice. */
+  #refocus(again) {
+    if (!again) return;
+    // The line first: its tools can take the focus only while it is inside.
+    this.node.focus();
+    this.node.querySelector(again)?.focus();
+  }
+
+  #parts({ item, head, foot, gone, readers, state, quoted }, { mine, stored }) {
     const group = this.conversation.type !== "direct";
     return [
       group && !mine && el("span", { class: "face" }, foot && avatar(item.sender_id, { small: true })),
@@ -51,25 +61,27 @@ export class Line {
         "div",
         { class: "stack" },
         el("span", { class: group && head && !mine ? "sender" : "sr" }, mine ? "You" : item.sender_id),
-        this.#bubble(item, state, readers),
+        this.#bubble({ item, gone, state, readers, quoted }),
         stored && this.#reactions(item),
         state === "failed" && this.#failed(item),
       ),
-      stored && this.#tools(item),
+      stored && !gone && this.#tools(item, mine),
     ].filter(Boolean);
   }
 
-  #bubble(item, state, readers) {
+  #bubble({ item, gone, state, readers, quoted }) {
     const at = item.sent_at ?? item.written_at;
     const [name, word] = STATES[state] ?? [];
     const by = state === "read" && this.conversation.type !== "direct" ? ` by ${readers.join(", ")}` : "";
     return el(
       "div",
       { class: "bubble" },
-      el("span", { class: "text" }, item.content),
+      quoted && quote(quoted, this.conversation.client.user, () => this.actions.jump(quoted.seq)),
+      el("span", { class: "text" }, gone ? (item.hidden ? "You deleted this message" : "This message was deleted") : item.content),
       el(
         "span",
         { class: "meta" },
+        item.edited_at && !gone && el("span", { class: "edited", title: `Edited ${exactly(item.edited_at)}` }, "edited"),
         el("time", { datetime: at, title: exactly(at) }, timeOfDay(at)),
         state && el("span", { class: "state", "data-state": state, title: word + by }, icon(name), el("span", { class: "sr" }, word + by)),
       ),
@@ -90,12 +102,15 @@ export class Line {
     )));
   }
 
-  #tools(item) {
-    const tools = el("div", { class: "tools", role: "toolbar", "aria-label": "React" }, REACTIONS.map((reaction) => el(
-      "button", { "data-tool": reaction, "aria-label": `React with ${reaction}`, onclick: () => this.#react(item, reaction) }, reaction,
-    )));
-    arrows(tools, () => [...tools.children], { next: "ArrowRight", previous: "ArrowLeft" });
-    return tools;
+  #tools(item, mine) {
+    const { conversation, actions } = this;
+    return tools({
+      react: (reaction) => this.#react(item, reaction),
+      reply: () => actions.reply(item),
+      edit: conversation.editable(item) && (() => actions.edit(item)),
+      receipts: mine && (() => actions.receipts(item)),
+      remove: () => actions.remove(item),
+    });
   }
 
   #failed(entry) {

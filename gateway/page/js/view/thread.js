@@ -20,8 +20,11 @@ export class Thread {
   #atBottom = true;
   #firstKey;
 
-  /** `back()` on a phone; `people()` opens the members; `wire()` the frames; `inviting` on a local stack. */
-  constructor(client, conversation, { back, people, wire, inviting }) {
+  /**
+   * `back()` on a phone; `people()` opens the members; `wire()` the frames; `remove(message)` and `receipts(message)` their
+   * dialogs; `inviting` on a local stack.
+   */
+  constructor(client, conversation, { back, people, wire, remove, receipts, inviting }) {
     Object.assign(this, { client, conversation, inviting });
     // Where the unread ones began when it was opened.
     this.newFrom = conversation.unread > 0 ? conversation.last_read_seq + 1 : Infinity;
@@ -45,7 +48,17 @@ export class Thread {
     this.scroller = el("div", { class: "scroller", role: "log", "aria-label": "Messages", onscroll: () => this.#scrolled() }, this.lines);
     this.typing = el("p", { class: "typing", "aria-live": "polite" });
     this.jump = el("button", { class: "jump", "aria-label": "To the newest message", onclick: () => this.#toBottom() }, icon("down"));
-    this.compose = new Compose(conversation, { send: (text) => this.send(text), up: () => this.#lastLine()?.focus() });
+    this.compose = new Compose(conversation, {
+      send: (text, reply_to) => this.send(text, { reply_to }),
+      save: (message, text) => conversation.edit(message, text),
+      up: () => this.#lastLine()?.focus(),
+    });
+    this.actions = {
+      reply: (message) => this.compose.begin("reply", message),
+      edit: (message) => this.compose.begin("edit", message),
+      remove, receipts,
+      jump: (seq) => this.#jump(seq),
+    };
     this.node = el(
       "section",
       { class: "thread", "aria-label": "Conversation" },
@@ -67,15 +80,31 @@ export class Thread {
     this.conversation.typist.stopped();
   }
 
-  send(text, options) {
+  /** `reply_to` is the message that it answers. */
+  send(text, { reply_to, ...options } = {}) {
     this.newFrom = Infinity;
     this.#atBottom = true;
-    this.conversation.send(text, options);
+    const { id, seq, sender_id, message_type, content: preview } = reply_to ?? {};
+    this.conversation.send(text, { ...options, reply_to: reply_to && { id, seq, sender_id, message_type, preview } });
+  }
+
+  /** Goes to a message, which may be far up in the history. */
+  async #jump(seq) {
+    if (!(await this.conversation.reach(seq))) return;
+    this.#atBottom = false;
+    this.#updateLines();
+    const line = this.lines.querySelector(`.line[data-seq="${seq}"]`);
+    line.scrollIntoView({ block: "center" });
+    line.focus({ preventScroll: true });
+    // Begun anew where it is the same one again.
+    line.classList.remove("found");
+    requestAnimationFrame(() => line.classList.add("found"));
   }
 
   update() {
     this.#updateHead();
     this.#updateLines();
+    this.compose.update();
     this.seen();
   }
 
@@ -145,7 +174,7 @@ export class Thread {
         nodes.push(this.fresh);
       }
       const key = keyOf(item, client.user);
-      const line = this.#lines.get(key) ?? new Line(conversation);
+      const line = this.#lines.get(key) ?? new Line(conversation, this.actions);
       kept.set(key, line);
       line.update(item, { head: !runs(before, item), foot: !runs(item, items[n + 1]) });
       nodes.push(line.node);
