@@ -162,7 +162,9 @@ export class Window {
 
   /** The lines with exactly this text. */
   lines(text) {
-    return this.page.locator(".line", { has: this.page.locator(".text").getByText(text, { exact: true }) });
+    // Not by `getByText`: names within a text are elements of their own.
+    const exactly = new RegExp(`^${text.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&")}$`);
+    return this.page.locator(".line", { has: this.page.locator(".text", { hasText: exactly }) });
   }
 
   line(text) {

@@ -2,6 +2,7 @@
 
 import { Presence } from "../../vendor/phoenix.mjs";
 
+import { mentionsOf, withMentions } from "./mentions.js";
 import { Outbox } from "./outbox.js";
 import { answer } from "./push.js";
 import { Receipts } from "./receipts.js";
@@ -24,6 +25,8 @@ export class Conversation extends EventTarget {
   #presence;
   #marking = 0;
   #arrived = 0;
+  /** Where one was named last. */
+  #mentioned = 0;
   #telling;
   /** For each answer that is under way, the changes that were heard meanwhile. */
   #underWay = new Set();
@@ -59,6 +62,11 @@ export class Conversation extends EventTarget {
 
   get title() {
     return this.metadata?.title || this.others.join(", ") || "Just you";
+  }
+
+  /** Whether one is named in what is unread, as far as this client has heard. */
+  get mentioned() {
+    return this.#mentioned > this.last_read_seq;
   }
 
   get unread() {
@@ -243,6 +251,7 @@ export class Conversation extends EventTarget {
   /** What the list shows, and what a message says of who has read what: who writes has read what is above. */
   #latest(message) {
     this.last_seq = Math.max(this.last_seq, message.seq);
+    if (mentionsOf(message).includes(this.client.user)) this.#mentioned = Math.max(this.#mentioned, message.seq);
     // What is heard of the channel is newer than what is said elsewhere.
     const held = this.joined ? this.timeline.get(message.id) : undefined;
     if (message.seq >= (this.last_message?.seq ?? 0)) this.last_message = held ?? message;
@@ -275,7 +284,7 @@ export class Conversation extends EventTarget {
 
   send(content, options) {
     this.typist.stopped();
-    return this.outbox.add(content, options);
+    return this.outbox.add(content, { ...options, metadata: withMentions(content, this.others) });
   }
 
   #stored(reply) {
@@ -335,7 +344,8 @@ export class Conversation extends EventTarget {
     return mine && !isGone(message) && Date.now() - Date.parse(message.sent_at) < this.client.editWindow * 1000;
   }
 
-  async edit(message, content, metadata) {
+  async edit(message, content) {
+    const metadata = withMentions(content, this.others, message.metadata);
     try {
       await this.#tell("edit_message", message, { content, metadata });
     } catch (error) {

@@ -3,6 +3,7 @@
 import { isGone } from "../client/timeline.js";
 import { el } from "./dom.js";
 import { icon } from "./icons.js";
+import { Offer } from "./mention.js";
 
 /** More than a frame holds is refused by the server; this is far below, so that it never comes to that. */
 const LONGEST = 8_000;
@@ -24,7 +25,8 @@ export class Compose {
       "aria-describedby": "compose-intent",
     });
     this.input.addEventListener("input", () => this.#typed());
-    this.input.addEventListener("keydown", (event) => this.#key(event));
+    this.input.addEventListener("keydown", (event) => this.offer.key(event) || this.#key(event));
+    this.offer = new Offer(this.input, { users: () => conversation.others, changed: () => this.#typed() });
     this.input.addEventListener("blur", () => conversation.typist.stopped());
     this.button = el("button", { class: "send", "aria-label": "Send", disabled: true }, icon("send"));
     this.bar = el("p", { class: "intent", id: "compose-intent", role: "status" });
@@ -33,6 +35,8 @@ export class Compose {
       "form",
       { class: "compose", onsubmit: (event) => { event.preventDefault(); this.submit(); } },
       el("div", { class: "intent-row" }, this.bar, this.cancelling),
+      this.offer.list,
+      this.offer.said,
       this.input,
       this.button,
     );

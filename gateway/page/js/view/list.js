@@ -76,17 +76,23 @@ export class List {
       preview: typing.length > 0 ? `${direct ? "" : `${typing[0]} is `}typing…` : last ? gone || `${from}${last.content}` : "No messages yet",
       time: brief(conversation.activity),
       unread: conversation.unread,
+      mentioned: conversation.mentioned,
     };
   }
 
-  #parts({ title, faces, status, typing, preview, time, unread }) {
+  #parts({ title, faces, status, typing, preview, time, unread, mentioned }) {
     const [only = this.client.user] = faces;
     return [
       faces.length > 1 ? avatars(faces) : avatar(only, { status }),
       el("span", { class: "title" }, title, status && el("span", { class: "sr" }, `, ${status}`)),
       el("span", { class: "time" }, time),
       el("span", { class: `preview${typing ? " busy" : ""}` }, preview),
-      unread > 0 && el("span", { class: "badge" }, unread > 99 ? "99+" : String(unread), el("span", { class: "sr" }, " unread")),
+      el(
+        "span",
+        { class: "badges" },
+        mentioned && el("span", { class: "named", title: "You are named" }, el("span", { "aria-hidden": "true" }, "@"), el("span", { class: "sr" }, "You are named, ")),
+        unread > 0 && el("span", { class: "badge" }, unread > 99 ? "99+" : String(unread), el("span", { class: "sr" }, " unread")),
+      ),
     ].filter(Boolean);
   }
 

@@ -4,6 +4,7 @@ import { isGone } from "../client/timeline.js";
 import { avatar } from "./avatar.js";
 import { el } from "./dom.js";
 import { icon } from "./icons.js";
+import { written } from "./mention.js";
 import { quote } from "./quote.js";
 import { exactly, timeOfDay } from "./time.js";
 import { tools } from "./tools.js";
@@ -77,7 +78,7 @@ export class Line {
       "div",
       { class: "bubble" },
       quoted && quote(quoted, this.conversation.client.user, () => this.actions.jump(quoted.seq)),
-      el("span", { class: "text" }, gone ? (item.hidden ? "You deleted this message" : "This message was deleted") : item.content),
+      el("span", { class: "text" }, gone ? (item.hidden ? "You deleted this message" : "This message was deleted") : written(item, this.conversation.client.user)),
       el(
         "span",
         { class: "meta" },
