@@ -57,6 +57,7 @@ impl Lane {
             | Call::Visible
             | Call::History { .. }
             | Call::Receipts { .. }
+            | Call::Delivery { .. }
             | Call::Range { .. }
             | Call::Heads { .. } => Self::Coming,
             Call::CreateConversation { .. }
