@@ -16,6 +16,11 @@ use super::{
 const TAG: &str = "messages";
 
 pub(super) fn calls(calls: Calls) -> Calls {
+    whereabouts(written(calls))
+}
+
+/// Reading, writing and changing them.
+fn written(calls: Calls) -> Calls {
     calls
         .on(
             "/conversations/{conversation_id}/messages",
@@ -76,24 +81,39 @@ pub(super) fn calls(calls: Calls) -> Calls {
                 .done("It is deleted, or was before.")
                 .refused([Reason::NotAMember, Reason::NotFound, Reason::RateLimitExceeded]),
         )
+}
+
+/// What has come to whom.
+fn whereabouts(calls: Calls) -> Calls {
+    calls
         .on(
             "/conversations/{conversation_id}/messages/{message_id}/receipts",
             receipts,
-            calls::Call::new(HttpMethod::Get, TAG, "listReceipts", "Who has got and read a message, and when")
-                .answers(200, "A row for each member but its sender.", "Receipts")
-                .refused([Reason::NotAMember, Reason::NotFound]),
+            calls::Call::new(
+                HttpMethod::Get,
+                TAG,
+                "listReceipts",
+                "Who has got and read a message, and when",
+            )
+            .answers(200, "A row for each member but its sender.", "Receipts")
+            .refused([Reason::NotAMember, Reason::NotFound]),
         )
         .on(
             "/conversations/{conversation_id}/messages/{message_id}/delivery",
             delivery,
-            calls::Call::new(HttpMethod::Get, TAG, "getDelivery", "What became of a message on its way to a user")
-                .says(
-                    "For services. All gateways are asked; what they say is of now, and those that do not answer \
+            calls::Call::new(
+                HttpMethod::Get,
+                TAG,
+                "getDelivery",
+                "What became of a message on its way to a user",
+            )
+            .says(
+                "For services. All gateways are asked; what they say is of now, and those that do not answer \
                      within a second are named.",
-                )
-                .query(required("user_id", "To whom.", refer("UserId")))
-                .answers(200, "What the store and the gateways know.", "Delivery")
-                .refused([Reason::NotFound]),
+            )
+            .query(required("user_id", "To whom.", refer("UserId")))
+            .answers(200, "What the store and the gateways know.", "Delivery")
+            .refused([Reason::NotFound]),
         )
 }
 
