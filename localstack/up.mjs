@@ -73,7 +73,7 @@ function banner(cluster, took) {
     list("chat", cluster.gateways.map((url) => `${url}/`)),
     list("services", cluster.gatewayPrograms.map(({ internal }) => internal)),
     list("workers", cluster.workerPrograms.map(({ url }) => url)),
-    list("NATS", ["gateway", "worker"].map((role) => natsUrl(cluster.nats.port, role))),
+    list("NATS", ["gateway", "worker", "push"].map((role) => natsUrl(cluster.nats.port, role))),
     list("DynamoDB", [cluster.dynamodb.url]),
     list("logs", [`${cluster.dir} (gone when it stops)`]),
     "\nTokens, good for 24 h, to paste into the chat page:\n",

@@ -20,6 +20,7 @@ mod path;
 mod query;
 mod refusals;
 mod schema;
+mod settings;
 mod users;
 
 pub use error::Error;
@@ -49,7 +50,7 @@ pub fn internal(shared: Arc<Shared>) -> Router {
 
 /// All calls, each described where it is.
 fn calls() -> Calls {
-    [conversations::calls, messages::calls, contacts::calls, users::calls]
+    [conversations::calls, settings::calls, messages::calls, contacts::calls, users::calls]
         .into_iter()
         .fold(Calls::default(), |calls, more| more(calls))
 }

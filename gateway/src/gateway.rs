@@ -23,6 +23,7 @@ use crate::{
     leases::{self, Leases},
     longpoll::{LongPolls, elsewhere},
     metrics::Metrics,
+    missed::{self, Missed},
     page,
     rates::Rates,
     revocations,
@@ -64,6 +65,7 @@ struct Inboxes {
     messages: mpsc::Receiver<users::Message>,
     presences: mpsc::Receiver<visible::Message>,
     questions: Questions,
+    came: mpsc::Receiver<missed::Came>,
 }
 
 impl Gateway {
@@ -78,6 +80,7 @@ impl Gateway {
         let (users, messages) = Users::channel();
         let (visible, presences) = Visible::channel();
         let (heads, questions) = Heads::channel();
+        let (missed, came) = Missed::channel();
         let shared = Shared {
             auth: Auth::new(&settings)?,
             workers: Workers::new(Arc::clone(&bus), env.fork(), subjects.clone(), Arc::clone(&metrics)),
@@ -88,6 +91,7 @@ impl Gateway {
             users,
             visible,
             sockets: Sockets::new(settings.bounds.max_sockets_per_user, Arc::clone(&metrics)),
+            missed,
             // Each polls on a connection of its own, and others need some, too.
             long_polls: LongPolls::new(&env, capacity.connections / 2),
             rates: Rates::new(settings.rates.clone()),
@@ -105,7 +109,7 @@ impl Gateway {
             subjects,
             settings,
         };
-        let inboxes = Inboxes { messages, presences, questions };
+        let inboxes = Inboxes { messages, presences, questions, came };
         Ok(Self { shared: Arc::new(shared), capacity, inboxes, signing: None })
     }
 
@@ -175,7 +179,7 @@ impl Gateway {
 }
 
 /// Starts what a gateway does beside serving.
-fn start(shared: &Arc<Shared>, Inboxes { messages, presences, questions }: Inboxes) {
+fn start(shared: &Arc<Shared>, Inboxes { messages, presences, questions, came }: Inboxes) {
     let (backplane, presence) = (shared.readiness.part("backplane"), shared.readiness.part("presence"));
     backplane.fails("not connected yet");
     presence.fails("not there yet");
@@ -192,6 +196,7 @@ fn start(shared: &Arc<Shared>, Inboxes { messages, presences, questions }: Inbox
     tasks.spawn(users::run(Arc::clone(shared), messages));
     tasks.spawn(visible::run(Arc::clone(shared), presences));
     tasks.spawn(heads::run(Arc::clone(shared), questions));
+    tasks.spawn(missed::run(Arc::clone(shared), came));
     let inbox = shared.readiness.part("inbox");
     inbox.fails("not listening yet");
     tasks.spawn(sockets::listen(Arc::clone(shared), inbox));
@@ -232,5 +237,6 @@ async fn appear(shared: Arc<Shared>, part: PartHandle) {
         () = shared.stopped.cancelled() => return,
         () = appeared => part.works(),
     }
+    shared.tasks.spawn(leases::ensure_offline(Arc::clone(&shared)));
     leases::keep(shared, part).await;
 }

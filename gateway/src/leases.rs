@@ -15,7 +15,7 @@ use tokio::{sync::watch::Receiver, time::Instant};
 
 mod keep;
 
-pub use keep::keep;
+pub use keep::{ensure_offline, keep};
 
 /// After the backplane was away, its memory and all leases may be gone. For so long whoever stood before is awaited:
 /// the longest pause between attempts to connect, and time to take the lease.

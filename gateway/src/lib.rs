@@ -18,6 +18,7 @@ pub mod leases;
 pub mod longpoll;
 pub mod mailbox;
 pub mod metrics;
+pub mod missed;
 pub mod page;
 pub mod rates;
 pub mod revocations;

@@ -41,14 +41,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
     }
     tracing::info!(%listen, %internal_listen, nats = nats.servers(), "starting");
     let bus = NatsBus::connect(
-        NatsConfig {
-            url: nats.nats_url.reveal().to_owned(),
-            creds: nats.nats_creds,
-            ca: nats.nats_ca,
-            replicas: usize::from(nats.nats_replicas),
-            namespace: nats.namespace.clone(),
-            name: format!("simurgh-gateway-{}", env.short_id()),
-        },
+        NatsConfig { name: format!("simurgh-gateway-{}", env.short_id()), ..nats.connection("") },
         env.clone(),
     )
     .await

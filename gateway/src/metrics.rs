@@ -64,6 +64,7 @@ pub struct Metrics {
     pub subscription_overflows: IntCounter,
     /// Drains.
     pub drains: IntCounter,
+    missed: IntCounterVec,
 }
 
 /// What a frame asked for, as far as metrics tell things apart.
@@ -143,6 +144,7 @@ impl Metrics {
             backplane_reconnects: r.counter(of(Metric::BackplaneReconnects))?,
             subscription_overflows: r.counter(of(Metric::SubscriptionOverflows))?,
             drains: r.counter(of(Metric::Drains))?,
+            missed: r.counters(of(Metric::Missed))?,
             registry,
         })
     }
@@ -230,6 +232,12 @@ impl Metrics {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     pub fn noticed(&self, deliveries: usize) {
         self.fanout_user.observe(deliveries as f64);
+    }
+
+    /// A message came for users without a socket here, and they came `back`, or a worker was `told`, or that `failed` or
+    /// was `dropped`.
+    pub fn missed(&self, outcome: &'static str) {
+        self.missed.with_label_values(&[outcome]).inc();
     }
 
     /// A topic found its channels lacking messages.

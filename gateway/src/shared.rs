@@ -17,6 +17,7 @@ use crate::{
     leases::Leases,
     longpoll::LongPolls,
     metrics::Metrics,
+    missed::Missed,
     rates::{self, Rates},
     sockets::Sockets,
     topics::Topics,
@@ -53,6 +54,8 @@ pub struct Shared {
     pub visible: Visible,
     /// The users' sockets and channels.
     pub sockets: Arc<Sockets>,
+    /// Messages that came for users who have no socket here.
+    pub missed: Missed,
     /// The long-poll sessions that are held here.
     pub long_polls: LongPolls,
     /// How often users may do what.

@@ -15,6 +15,7 @@ use simurgh_backplane::Delivery;
 use simurgh_protocol::{
     Raw, Timestamp, UserId,
     envelope::{self, GatewayEnvelope, Revocation},
+    event::sent,
 };
 use simurgh_service::readiness::PartHandle;
 use tokio_util::sync::CancellationToken;
@@ -280,12 +281,23 @@ impl Sockets {
         self.lock().users.values().map(Connected::sessions).sum()
     }
 
-    /// Says something to users on their own topics. Lost to sockets that have no room (contract, guarantee 6).
-    pub fn tell(&self, users: &[UserId], event: &str, payload: &Raw) {
+    /// Whether the user has a socket or a long-poll session here.
+    #[must_use]
+    pub fn has(&self, user: &UserId) -> bool {
+        self.lock().users.get(user).is_some_and(|connected| connected.sessions() > 0)
+    }
+
+    /// Says something to users on their own topics. Lost to sockets that have no room (contract, guarantee 6). Answers who
+    /// has no socket here.
+    pub fn tell(&self, users: &[UserId], event: &str, payload: &Raw) -> Vec<UserId> {
         let inner = self.lock();
-        let mut deliveries = 0;
+        let (mut deliveries, mut missing) = (0, Vec::new());
         for user in users {
-            let Some(connected) = inner.users.get(user) else { continue };
+            let connected = inner.users.get(user);
+            if connected.is_none_or(|connected| connected.sessions() == 0) {
+                missing.push(user.clone());
+            }
+            let Some(connected) = connected else { continue };
             let topic = format!("user:{user}");
             let mut encoded = Encoded::new(&topic, event, payload);
             for UserChannel { channel, form, mailbox } in &connected.channels {
@@ -298,6 +310,7 @@ impl Sockets {
             }
         }
         self.metrics.noticed(deliveries);
+        missing
     }
 
     fn served(&self) -> MutexGuard<'_, BTreeMap<SocketId, Served>> {
@@ -342,7 +355,12 @@ pub async fn listen(shared: Arc<Shared>, part: PartHandle) {
 /// Does what is said to this gateway, and says that it is noted where somebody waits for that.
 pub(crate) async fn receive(shared: &Arc<Shared>, delivery: Delivery) {
     match envelope::decode(&delivery.payload) {
-        Ok(GatewayEnvelope::Told { users, event, payload }) => shared.sockets.tell(&users, &event, &payload),
+        Ok(GatewayEnvelope::Told { users, event, payload }) => {
+            let missing = shared.sockets.tell(&users, &event, &payload);
+            if event == sent::NEW_MESSAGE && !missing.is_empty() {
+                shared.missed.note(shared, missing, payload);
+            }
+        }
         Ok(GatewayEnvelope::Chosen { user, chosen }) => {
             shared.users.tell(Message::Chosen { user, chosen }).await;
         }

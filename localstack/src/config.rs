@@ -5,7 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::ArgPredicate};
 use simurgh_gateway::page;
 use simurgh_protocol::UserId;
-use simurgh_service::config::{BadSetting, LogArgs, NatsArgs, Settings, duration, switch};
+use simurgh_service::config::{BadSetting, LogArgs, NatsArgs, OfflineStream, Settings, duration, switch};
+use simurgh_worker::Limits;
 
 use crate::token::Signer;
 
@@ -156,6 +157,16 @@ impl Config {
             SocketAddr::new(address.ip(), port)
         };
         (shifted(self.addresses.listen), shifted(self.addresses.internal_listen))
+    }
+
+    /// The workers' limits. Where the backplane is in this process, no push service can reach it: nothing is written for one.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let offline = match self.parts.backplane {
+            Backplane::Memory => OfflineStream::Off,
+            Backplane::Nats => self.nats.offline.offline_stream,
+        };
+        Limits { offline, ..self.worker.limits() }
     }
 
     /// What local tokens are signed with; `None` where gateways verify with a public key only.

@@ -160,7 +160,7 @@ impl Stack {
             let id = env.short_id();
             let (bus, store) = (Arc::clone(bus), Arc::clone(&store));
             let worker =
-                Worker::new(bus, store, env, subjects.clone(), config.worker.limits(), Arc::clone(&metrics));
+                Worker::new(bus, store, env, subjects.clone(), config.limits(), Arc::clone(&metrics));
             let (serving, stop) = (serving.clone(), workers.stop.clone());
             workers.tasks.spawn(async move {
                 tokio::select! {

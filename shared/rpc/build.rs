@@ -5,8 +5,9 @@ use std::{env, error::Error, fs, path::PathBuf};
 const PROTO: &str = "proto/simurgh/v1/messaging.proto";
 
 /// What workers say as the JSON of the HTTP API and of sockets: its fields have the same names.
-const READ_FROM_JSON: [&str; 29] = [
+const READ_FROM_JSON: [&str; 31] = [
     "Conversation",
+    "ConversationSettings",
     "ConversationUpdated",
     "Delivery",
     "DeliveryReceipt",
@@ -30,6 +31,7 @@ const READ_FROM_JSON: [&str; 29] = [
     "Receipt",
     "RevokeSessionsResponse",
     "SendMessageResponse",
+    "Settings",
     "SocketDelivery",
     "StoredAt",
     "SyncComplete",
@@ -38,10 +40,11 @@ const READ_FROM_JSON: [&str; 29] = [
 ];
 
 /// Fields of protobuf's own types, and what reads them.
-const WELL_KNOWN: [(&str, &str); 22] = [
+const WELL_KNOWN: [(&str, &str); 24] = [
     ("Conversation.created_at", "time"),
     ("Conversation.metadata", "object"),
     ("Conversation.updated_at", "time"),
+    ("ConversationSettings.muted_until", "time"),
     ("ConversationUpdated.metadata", "object"),
     ("ConversationUpdated.updated_at", "time"),
     ("DeliveryReceipt.at", "time"),
@@ -59,6 +62,7 @@ const WELL_KNOWN: [(&str, &str); 22] = [
     ("Receipt.delivered_at", "time"),
     ("Receipt.read_at", "time"),
     ("RevokeSessionsResponse.revoked_at", "time"),
+    ("Settings.muted_until", "time"),
     ("StoredAt.at", "time"),
     ("SyncComplete.at", "time"),
 ];

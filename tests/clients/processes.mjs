@@ -163,7 +163,7 @@ export async function startNats(dir, { name = "nats-server", port, more = [], do
     ...more,
     of ? accounts.replace("jetstream: enabled", "jetstream: disabled").replaceAll(/\$JS\.API\.|\$KV\./g, (name) => `$JS.${of}.API.${name === "$KV." ? name : ""}`) : accounts,
   ].join("\n"));
-  const env = { SIMURGH_NATS_GATEWAY_PASSWORD: "gateway-password", SIMURGH_NATS_WORKER_PASSWORD: "worker-password" };
+  const env = { SIMURGH_NATS_GATEWAY_PASSWORD: "gateway-password", SIMURGH_NATS_WORKER_PASSWORD: "worker-password", SIMURGH_NATS_PUSH_PASSWORD: "push-password" };
   const program = launch(name, server, ["-c", config], { dir, env });
   const serves = () => answers200(`http://127.0.0.1:${monitor}/healthz?js-server-only=true`);
   await program.ready(serves);

@@ -1,10 +1,11 @@
-// Runs the walk: `node tests/clients/run.mjs --set a|b|faults|others|grpc [--grep NAME] [--file PART]`
+// Runs the walk: `node tests/clients/run.mjs --set a|b|faults|others|grpc|push [--grep NAME] [--file PART]`
 //
 //   --set a            the local stack, started here, and how its programs start and end
 //   --set b            two gateways and two workers on a broker and DynamoDB Local, as `localstack/up` starts them
 //   --set faults       no walk: what dies, freezes, is cut off or behaves badly, each on servers of its own
 //   --set others       no walk: clients by other authors, as `tests/run --only clients` sets them up
 //   --set grpc         no walk: the gRPC API, by a client in Python that `tests/run --only grpc` sets up
+//   --set push         no walk: the example of a push service, in Python, that `tests/run --only push` sets up
 //   --gateways U,U     servers that already run, by their public addresses (`--secret` is theirs, or dev-secret)
 //   --longpoll         the official client speaks by long poll, each request to the next gateway
 //   --phoenix NAME     phoenix.js in another version: phoenix-1.7
@@ -37,8 +38,8 @@ const { values: options } = parseArgs({
     file: { type: "string", default: "" },
   },
 });
-if (!["a", "b", "faults", "others", "grpc", undefined].includes(options.set) || !options.set === !options.gateways) {
-  console.error("usage: run.mjs (--set a|b|faults|others|grpc | --gateways URL,URL [--secret S]) [--longpoll] [--phoenix NAME] [--grep NAME] [--file PART]");
+if (!["a", "b", "faults", "others", "grpc", "push", undefined].includes(options.set) || !options.set === !options.gateways) {
+  console.error("usage: run.mjs (--set a|b|faults|others|grpc|push | --gateways URL,URL [--secret S]) [--longpoll] [--phoenix NAME] [--grep NAME] [--file PART]");
   process.exit(64);
 }
 
@@ -67,7 +68,7 @@ async function play(paths, concurrency) {
 
 async function main() {
   // These are about the programs, or name their transport themselves.
-  const shared = ["faults", "others", "grpc"].includes(options.set) ? [] : options.longpoll || options.phoenix ? files("walk") : [...files("walk"), ...files("conformance")];
+  const shared = ["faults", "others", "grpc", "push"].includes(options.set) ? [] : options.longpoll || options.phoenix ? files("walk") : [...files("walk"), ...files("conformance")];
   let setup;
   const leave = async (code) => {
     await setup?.stop();
@@ -101,7 +102,7 @@ async function main() {
     add(await play(files("faults"), 4));
     add(await play(files("storms"), 1));
   }
-  if (options.set === "others" || options.set === "grpc") add(await play(files(options.set), 1));
+  if (["others", "grpc", "push"].includes(options.set)) add(await play(files(options.set), 1));
   console.log(`walk: ${total.passed} passed, ${total.failed} failed`);
   return total.failed > 0 || total.passed === 0 ? 1 : 0;
 }

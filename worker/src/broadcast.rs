@@ -22,12 +22,12 @@ use simurgh_protocol::{
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, info_span};
 
-use self::places::{Places, owner};
+use self::places::owner;
 use crate::{Worker, access::Roster};
 
 mod places;
 
-pub(crate) use places::KnownPlaces;
+pub(crate) use places::{KnownPlaces, Places};
 
 /// How long the list of living gateways is believed.
 const LEASES_FRESH: Duration = Duration::from_secs(1);
@@ -96,29 +96,46 @@ impl Worker {
         .await
     }
 
-    /// Tells the members of a conversation on their own topics, in the order of the notices.
-    pub(crate) async fn tell_members(&self, id: &ConversationId, roster: &Roster, notices: &[Notice]) {
+    /// Tells the members of a conversation on their own topics, in the order of the notices. Answers where they are, where
+    /// that was found out.
+    pub(crate) async fn tell_members(
+        &self,
+        id: &ConversationId,
+        roster: &Roster,
+        notices: &[Notice],
+    ) -> Option<Arc<Places>> {
+        let mut found = None;
         self.telling(async {
-            let known = self.memory.places.find(id, roster, self.env.instant());
-            let places = match known {
-                Some(places) => places,
-                None => self.read_places(id, roster).await?,
-            };
+            let places = self.member_places(id, roster).await?;
+            found = Some(Arc::clone(&places));
             self.tell_places(&places, notices).await
         })
         .await;
+        found
     }
 
-    /// The same at once, where it is known where they are; whether it was.
+    /// The same at once, where it is known where they are; nothing where it is not.
     pub(crate) async fn tell_members_known(
         &self,
         id: &ConversationId,
         roster: &Roster,
         notices: &[Notice],
-    ) -> bool {
-        let Some(places) = self.memory.places.find(id, roster, self.env.instant()) else { return false };
+    ) -> Option<Arc<Places>> {
+        let places = self.memory.places.find(id, roster, self.env.instant())?;
         self.telling(self.tell_places(&places, notices)).await;
-        true
+        Some(places)
+    }
+
+    /// Where the members are, as far as that was read lately and nobody came since; else as it is read now.
+    pub(crate) async fn member_places(
+        &self,
+        id: &ConversationId,
+        roster: &Roster,
+    ) -> Result<Arc<Places>, BusError> {
+        match self.memory.places.find(id, roster, self.env.instant()) {
+            Some(places) => Ok(places),
+            None => self.read_places(id, roster).await,
+        }
     }
 
     /// Where the members are now, remembered for the next time.
@@ -189,13 +206,25 @@ impl Worker {
 
     /// Where these users are connected now. Entries of gateways whose lease is gone count as gone.
     async fn places(&self, users: &[UserId]) -> Result<Places, BusError> {
+        self.places_but(users, None).await
+    }
+
+    /// The same, but for the entries of one gateway.
+    pub(crate) async fn places_but(
+        &self,
+        users: &[UserId],
+        except: Option<&str>,
+    ) -> Result<Places, BusError> {
         let filters: Vec<Filter> = users.iter().map(subject::user_filter).collect();
-        let entries = self.bus.get_many(Bucket::Presence, &filters).await?;
+        let mut entries = self.bus.get_many(Bucket::Presence, &filters).await?;
+        if let Some(except) = except {
+            entries.retain(|entry| owner(entry).is_none_or(|(_, gateway)| gateway != except));
+        }
         let named: BTreeSet<String> = entries.iter().filter_map(owner).map(|(_, gateway)| gateway).collect();
         if named.is_empty() {
-            return Ok(Places::default());
+            return Ok(Places { away: users.to_vec(), ..Places::default() });
         }
-        Ok(Places::of(&entries, &self.living(&named).await?))
+        Ok(Places::of(users, &entries, &self.living(&named).await?))
     }
 
     /// The gateways that live. One that is `named` and was not known a moment ago may be new: then the leases are read

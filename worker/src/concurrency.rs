@@ -51,6 +51,7 @@ impl Lane {
             | Call::JoinConversation { .. }
             | Call::ListConversations { .. }
             | Call::GetConversation { .. }
+            | Call::GetSettings { .. }
             | Call::ListContacts { .. }
             | Call::GetPresence { .. }
             | Call::PresenceChanged { .. }
@@ -58,10 +59,12 @@ impl Lane {
             | Call::History { .. }
             | Call::Receipts { .. }
             | Call::Delivery { .. }
+            | Call::Missed { .. }
             | Call::Range { .. }
             | Call::Heads { .. } => Self::Coming,
             Call::CreateConversation { .. }
             | Call::PatchConversation { .. }
+            | Call::PatchSettings { .. }
             | Call::AddMember { .. }
             | Call::RemoveMember { .. }
             | Call::CheckMembers { .. }

@@ -125,7 +125,7 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// As the rules take them.
+    /// As the rules take them. What push services are told is a setting of the backplane's.
     #[must_use]
     pub fn limits(&self) -> Limits {
         Limits {
@@ -136,6 +136,7 @@ impl LimitArgs {
             edit_window: self.edit_window,
             contacts: self.max_contacts,
             conversations: self.max_conversations,
+            ..Limits::default()
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use simurgh_backplane::{SharedBus, subject::Subjects};
 use simurgh_env::Env;
 use simurgh_protocol::{Reason, Refusal, Timestamp, UserId, envelope::Principal, limits};
+use simurgh_service::config::OfflineStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -15,6 +16,7 @@ use crate::{
     concurrency::Concurrency,
     log::{Bursts, Lanes, Notifiers, Tails},
     metrics::{CacheMeter, Metrics},
+    offline::{Queue, Recent},
     store::{ITEM_BYTES, Store, StoreError, measured::Measured},
     written::Written,
 };
@@ -36,6 +38,8 @@ pub struct Limits {
     pub contacts: usize,
     /// Conversations of a user.
     pub conversations: usize,
+    /// What push services are told of what users missed.
+    pub offline: OfflineStream,
 }
 
 impl Default for Limits {
@@ -48,6 +52,7 @@ impl Default for Limits {
             edit_window: limits::EDIT_WINDOW,
             contacts: limits::CONTACTS,
             conversations: limits::CONVERSATIONS,
+            offline: OfflineStream::default(),
         }
     }
 }
@@ -86,6 +91,10 @@ pub(crate) struct Memory {
     pub(crate) changes: ChangeLanes,
     /// What members are still to be told, by conversation.
     pub(crate) notifiers: Notifiers,
+    /// What push services are still to be told.
+    pub(crate) offline: Queue,
+    /// What was told lately, and where.
+    pub(crate) recent: Recent,
     /// What was sent since heads and positions were written last.
     pub(crate) bursts: Bursts,
     /// Where the members of conversations are connected.
@@ -122,6 +131,8 @@ impl Worker {
             lanes: Lanes::default(),
             changes: ChangeLanes::default(),
             notifiers: Notifiers::default(),
+            offline: Queue::default(),
+            recent: Recent::default(),
             bursts: Bursts::default(),
             places: KnownPlaces::new(&metrics),
             leases: Leases::default(),

@@ -42,6 +42,15 @@ impl Worker {
             Call::PatchConversation { conversation, body } => {
                 self.patch_conversation(request, &conversation, &body).await
             }
+            Call::GetSettings { conversation, user } => {
+                self.get_settings(request, &conversation, user.as_ref()).await
+            }
+            Call::PatchSettings { conversation, user, body } => {
+                self.patch_settings(request, &conversation, user.as_ref(), &body).await
+            }
+            Call::Missed { conversation, users, gateway, message } => {
+                self.missed_on_gateway(request, &conversation, users, gateway, message).await
+            }
             Call::AddMember { conversation, user } => self.add_member(request, &conversation, &user).await,
             Call::RemoveMember { conversation, user } => {
                 self.remove_member(request, &conversation, &user).await

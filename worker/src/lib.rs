@@ -28,6 +28,7 @@ pub mod log;
 pub mod members;
 pub mod metrics;
 pub(crate) mod notifications;
+pub(crate) mod offline;
 pub(crate) mod presence;
 pub(crate) mod reactions;
 pub(crate) mod reading;
@@ -36,6 +37,7 @@ pub(crate) mod revocation;
 #[cfg(test)]
 mod rig;
 pub mod serve;
+pub(crate) mod settings;
 pub mod store;
 pub(crate) mod validate;
 pub(crate) mod written;

@@ -22,6 +22,7 @@ use crate::{
         slot::{Slot, StoredMessage},
     },
     members::{MemberDocument, MembershipDocument},
+    settings::Settings,
     store::{Consistency, Key, Query, keys},
 };
 
@@ -44,6 +45,8 @@ pub(crate) struct Active {
     pub(crate) last_seq: u64,
     /// Who sent it.
     pub(crate) sender: Option<UserId>,
+    /// Until when the user has muted it.
+    pub(crate) muted_until: Option<Timestamp>,
 }
 
 impl Active {
@@ -60,6 +63,7 @@ struct Listed {
     last_message: Option<Message>,
     last_read_seq: u64,
     unread_count: u64,
+    settings: Settings,
 }
 
 #[derive(Serialize)]
@@ -139,6 +143,7 @@ impl Worker {
                 at: sent_at.unwrap_or_default().max(membership.joined_at),
                 last_seq: head.as_ref().map_or(0, |head| head.last_seq),
                 sender: head.and_then(|head| head.sender_id),
+                muted_until: membership.muted_until,
             }
         });
         Ok(actives.collect())
@@ -183,6 +188,7 @@ impl Worker {
             last_message,
             last_read_seq,
             unread_count: last_seq.saturating_sub(last_read_seq),
+            settings: Settings::at(active.muted_until, self.env.now()),
         }))
     }
 

@@ -9,7 +9,7 @@ use simurgh_service::{
     Readiness, TcpConnections, admin, bind, config, exit_code, http, metrics, readiness, shutdown, telemetry,
 };
 use simurgh_worker::{
-    Worker,
+    Limits, Worker,
     config::Config,
     metrics::Metrics,
     ready::follow_store,
@@ -63,7 +63,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
     tracing::info!(worker = id, listen = %config.worker_listen, nats = config.nats.servers(), "starting");
     let subjects = Subjects::new(&config.nats.namespace);
-    let worker = Worker::new(bus, store, env, subjects, config.limits.limits(), metrics);
+    let limits = Limits { offline: config.nats.offline.offline_stream, ..config.limits.limits() };
+    let worker = Worker::new(bus, store, env, subjects, limits, metrics);
     // Commands that come before the store serves would be refused; other workers may do them.
     tokio::select! {
         biased;

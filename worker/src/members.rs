@@ -83,12 +83,16 @@ impl Worker {
             Addition::Add => {
                 self.check_room(request, [user], id).await?;
                 self.check_gone(request, id, &before, sides.member.is_some()).await?;
+                if !self.unmute(request, id, user).await? {
+                    return Ok(None);
+                }
                 let last_read_seq = self.tail(request, id).await?.map_or(0, |tail| tail.seq);
                 let joined_at = self.env.now();
                 let state = MemberState::Member;
                 let was = sides.member.as_ref().and_then(|member| member.document.was);
                 let member = MemberDocument { was, ..MemberDocument::new(joined_at, last_read_seq) };
-                let membership = MembershipDocument { state, kind: before.kind, joined_at, peer: None };
+                let membership =
+                    MembershipDocument { state, kind: before.kind, joined_at, peer: None, muted_until: None };
                 let count = before.members.len() + 1;
                 vec![
                     stored::write(keys::member(id, user), &member, stored::expect(sides.member.as_ref())),
@@ -176,7 +180,13 @@ impl Worker {
         let expect = stored::expect(sides.member.as_ref());
         let mut writes = vec![Write { expires_at, ..stored::write(keys::member(id, user), &member, expect) }];
         if changed {
-            let membership = MembershipDocument { state, kind: before.kind, joined_at: now, peer: None };
+            let membership = MembershipDocument {
+                state,
+                kind: before.kind,
+                joined_at: now,
+                peer: None,
+                muted_until: None,
+            };
             let expect = stored::expect(sides.membership.as_ref());
             let write = stored::write(keys::membership(user, id), &membership, expect);
             writes.push(Write { expires_at, ..write });

@@ -31,6 +31,7 @@ pub struct Metrics {
     messages: IntCounterVec,
     batch_messages: Histogram,
     broadcasts: IntCounterVec,
+    offline_entries: IntCounterVec,
     store_calls: IntCounterVec,
     store_seconds: HistogramVec,
     counted_reads: Halves,
@@ -96,6 +97,7 @@ impl Metrics {
             messages: r.counters(of(Metric::Messages))?,
             batch_messages: r.histogram(of(Metric::BatchMessages))?,
             broadcasts: r.counters(of(Metric::Broadcasts))?,
+            offline_entries: r.counters(of(Metric::OfflineEntries))?,
             store_calls: r.counters(of(Metric::StoreCalls))?,
             store_seconds: r.histograms(of(Metric::StoreSeconds))?,
             counted_reads: counted.with_label_values(&["read"]),
@@ -147,6 +149,17 @@ impl Metrics {
     /// A `conversation` or `users` were told.
     pub fn broadcast(&self, to: &'static str, sent: bool) {
         self.broadcasts.with_label_values(&[to, if sent { "sent" } else { "failed" }]).inc();
+    }
+
+    /// So many entries of what users missed were `kept`, `repeated`, `muted`, `failed` or `dropped`.
+    pub fn offline(&self, outcome: &'static str, entries: usize) {
+        self.offline_entries.with_label_values(&[outcome]).inc_by(entries as u64);
+    }
+
+    /// How many entries of what users missed ended so.
+    #[cfg(test)]
+    pub(crate) fn offline_entries(&self, outcome: &'static str) -> u64 {
+        self.offline_entries.with_label_values(&[outcome]).get()
     }
 
     /// A call on the store ended.

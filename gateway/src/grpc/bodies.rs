@@ -4,7 +4,7 @@
 use prost_types::Struct;
 use serde_json::{Map, Value};
 use simurgh_protocol::{
-    ConversationId, MessageId, Refusal, UserId, envelope::HistoryPage, limits::CURSOR_BYTES,
+    ConversationId, MessageId, Refusal, Timestamp, UserId, envelope::HistoryPage, limits::CURSOR_BYTES,
 };
 use simurgh_rpc::{json, v1::ListMessagesRequest};
 
@@ -50,6 +50,23 @@ pub(super) fn page(request: ListMessagesRequest, pages: (usize, usize)) -> Resul
     }
     let limit = limit(request.limit, pages)?;
     Ok(HistoryPage { before_seq, after_seq, limit, since: cursor("since", since)? })
+}
+
+/// A time as JSON says it, in whole milliseconds; null where there is none.
+///
+/// # Errors
+/// `validation_failed` for what is before 1970 or after 9999.
+pub(super) fn time(field: &str, time: Option<&prost_types::Timestamp>) -> Result<Value, Refusal> {
+    const LAST_SECOND: u64 = 253_402_300_799;
+    let Some(time) = time else { return Ok(Value::Null) };
+    let (seconds, nanos) = (u64::try_from(time.seconds), u64::try_from(time.nanos));
+    match (seconds, nanos) {
+        (Ok(seconds @ ..=LAST_SECOND), Ok(nanos @ ..1_000_000_000)) => {
+            let at = Timestamp::from_millis(seconds * 1_000 + nanos / 1_000_000);
+            Ok(Value::String(at.to_string()))
+        }
+        _ => Err(Refusal::invalid(field, "must be a time from 1970 to 9999")),
+    }
 }
 
 /// An object of JSON, of the fields that are there.

@@ -103,6 +103,24 @@ impl messaging_server::Messaging for Messaging {
         caller.call(call).await.map(|(_, changed)| Response::new(changed))
     }
 
+    async fn get_settings(&self, request: Request<GetSettingsRequest>) -> Answer<ConversationSettings> {
+        let (caller, asked) = self.caller(request).await?;
+        let conversation = conversation(&asked.conversation_id).map_err(status)?;
+        let user = whose("user_id", asked.user_id.as_ref()).map_err(status)?;
+        caller.call(Call::GetSettings { conversation, user }).await.map(|(_, found)| Response::new(found))
+    }
+
+    async fn update_settings(&self, request: Request<UpdateSettingsRequest>) -> Answer<ConversationSettings> {
+        let (caller, asked) = self.caller(request).await?;
+        caller.count(RateClass::Pushes)?;
+        let conversation = conversation(&asked.conversation_id).map_err(status)?;
+        let user = whose("user_id", asked.user_id.as_ref()).map_err(status)?;
+        let until = bodies::time("muted_until", asked.muted_until.as_ref()).map_err(status)?;
+        let body = Body::default().with("muted_until", until);
+        let call = Call::PatchSettings { conversation, user, body: caller.body(&body.into_json())? };
+        caller.call(call).await.map(|(_, now)| Response::new(now))
+    }
+
     async fn add_member(&self, request: Request<AddMemberRequest>) -> Answer<AddMemberResponse> {
         let (caller, asked) = self.caller(request).await?;
         caller.count(RateClass::Pushes)?;

@@ -26,6 +26,8 @@ const REREAD: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(250);
 /// How often a worker is asked to tell that somebody is gone.
 const TELLS: u32 = 8;
+/// How often the stream of what users missed is tried to be made: for three minutes, and at the next reconnect.
+const OFFLINE_ATTEMPTS: u32 = 10;
 /// Entries of a dead gateway that are removed at once.
 const CLEANERS: usize = 32;
 
@@ -127,6 +129,7 @@ async fn look(shared: &Arc<Shared>) {
 async fn again(shared: &Arc<Shared>) -> Result<(), BusError> {
     shared.leases.look_for_return();
     shared.bus.ensure_buckets().await?;
+    shared.tasks.spawn(ensure_offline(Arc::clone(shared)));
     if shared.leases.lapsed() {
         return reborn(shared).await;
     }
@@ -135,6 +138,22 @@ async fn again(shared: &Arc<Shared>) -> Result<(), BusError> {
     shared.visible.tell(visible::Message::Again).await;
     shared.topics.tell_all(|| Command::Again { reborn: false }).await;
     Ok(())
+}
+
+/// Makes the stream of what users missed. Nothing waits for it, and nothing else fails with it: until it is there, workers
+/// say of what they cannot write that it failed.
+pub async fn ensure_offline(shared: Arc<Shared>) {
+    for attempt in 1..=OFFLINE_ATTEMPTS {
+        let Err(error) = shared.bus.ensure_offline().await else { return };
+        if attempt == 1 {
+            tracing::warn!(%error, "the stream of what users missed was not made, push services hear of nothing: check NATS' rights and its room on disk, or set SIMURGH_OFFLINE_STREAM=off");
+        }
+        tokio::select! {
+            biased;
+            () = shared.stopped.cancelled() => return,
+            () = sleep(RENEW * attempt + shared.env.jitter(RENEW)) => {}
+        }
+    }
 }
 
 /// The own lease lapsed: others have forgotten this gateway. It comes back under a new name.

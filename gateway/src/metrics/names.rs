@@ -31,6 +31,7 @@ pub enum Metric {
     ChannelsBehind,
     GapsFound,
     GapsRepaired,
+    Missed,
     PresenceEntries,
     LeaseAge,
     LeaseLapses,
@@ -43,7 +44,7 @@ pub enum Metric {
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Ready,
         Self::Sockets,
         Self::SocketsOpened,
@@ -65,6 +66,7 @@ impl Metric {
         Self::ChannelsBehind,
         Self::GapsFound,
         Self::GapsRepaired,
+        Self::Missed,
         Self::PresenceEntries,
         Self::LeaseAge,
         Self::LeaseLapses,
@@ -95,7 +97,8 @@ impl Metric {
             | Self::MailboxesFull
             | Self::ChannelsBehind
             | Self::GapsFound
-            | Self::GapsRepaired => self.of_fanout(),
+            | Self::GapsRepaired
+            | Self::Missed => self.of_fanout(),
             _ => self.of_others(),
         };
         Description { name, kind, labels, help }
@@ -195,7 +198,15 @@ impl Metric {
                 &["cause"],
                 "Times a topic found its channels lacking messages: missed (lost on the way), slow (a socket had no room).",
             ),
-            _ => ("simurgh_gateway_gaps_repaired_total", Counter, &["cause"], "Gaps closed from the log."),
+            Self::GapsRepaired => {
+                ("simurgh_gateway_gaps_repaired_total", Counter, &["cause"], "Gaps closed from the log.")
+            }
+            _ => (
+                "simurgh_gateway_missed_total",
+                Counter,
+                &["outcome"],
+                "Messages that came for users without a socket here: back (they came within the grace), told (a worker was), failed, dropped.",
+            ),
         }
     }
 

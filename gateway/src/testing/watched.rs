@@ -78,6 +78,14 @@ impl Bus for Watched {
         self.counted().ensure_buckets().await
     }
 
+    async fn keep(&self, subject: &Subject, name: &str, payload: Bytes) -> Result<bool, BusError> {
+        self.counted().keep(subject, name, payload).await
+    }
+
+    async fn ensure_offline(&self) -> Result<(), BusError> {
+        self.counted().ensure_offline().await
+    }
+
     fn connected(&self) -> watch::Receiver<bool> {
         self.bus.connected()
     }

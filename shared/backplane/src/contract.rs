@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::{Delivery, Key, SharedBus, Subject, Subscription, subject, subject::Subjects};
 
+pub(crate) mod kept;
 pub(crate) mod keys;
 pub(crate) mod messages;
 
@@ -19,6 +20,9 @@ pub(crate) trait World {
 
     /// Ends the connections for a moment; where `loses_buckets`, the buckets too (keys may be lost anyway).
     async fn outage(&mut self, loses_buckets: bool);
+
+    /// What was kept of what users missed: subjects and texts, the oldest first.
+    async fn kept(&self) -> Vec<(String, String)>;
 }
 
 /// Tests for all promises: the attribute of each test, and how a [`World`] is made.
@@ -54,6 +58,13 @@ macro_rules! contract {
             a_value_is_taken_up_to_the_bound_and_refused_beyond
             buckets_are_apart_and_made_once
             buckets_that_were_lost_are_made_again
+        }
+        contract! { @cases $attribute, $world, kept:
+            what_is_kept_is_there_by_user_and_in_order
+            what_has_a_name_is_kept_once
+            of_one_user_the_oldest_go_first
+            what_is_kept_outlives_an_outage
+            what_is_kept_has_a_bound
         }
     };
     (@cases $attribute:meta, $world:expr, $module:ident: $($name:ident)+) => {

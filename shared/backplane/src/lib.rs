@@ -19,6 +19,7 @@
 //! - Where the caller's span is part of a trace, what it publishes or requests carries that ([`Delivery::trace`]).
 //! - A key's writes are ordered by revision. `update` and `delete` succeed only on the revision named. Reads see the
 //!   caller's own earlier writes on a single server; a replica may lag.
+//! - `keep` is at least once for who consumes the stream: no error means that it is kept on disk.
 //! - Keys live in memory: a restart of the server may lose them and begin revisions anew, and [`Notice::Reconnected`]
 //!   is the moment to make the buckets and write the keys again. Where a bucket is missing, calls on its keys fail with
 //!   [`BusError::Disconnected`].
@@ -35,9 +36,11 @@ use tokio::sync::{broadcast, mpsc, watch};
 mod contract;
 pub mod memory;
 pub mod nats;
+pub mod offline;
 pub mod subject;
 pub mod trace;
 
+pub use offline::OfflineLimits;
 pub use subject::{Filter, Key, Subject};
 pub use trace::Trace;
 
@@ -242,6 +245,14 @@ pub trait Bus: Send + Sync + 'static {
     /// Makes the buckets where they are missing. Called once connected and after [`Notice::Reconnected`]; while a cluster
     /// elects a leader it fails, and is to be called again.
     async fn ensure_buckets(&self) -> Result<(), BusError>;
+
+    /// Appends to the stream of what users missed ([`offline`]), on a subject of
+    /// [`Subjects::offline`](subject::Subjects::offline), unless something was kept under this `name` a moment ago. Returns
+    /// once it is kept: whether it was not before.
+    async fn keep(&self, subject: &Subject, name: &str, payload: Bytes) -> Result<bool, BusError>;
+
+    /// Makes that stream where it is missing. Where this fails, buckets and all else work as ever.
+    async fn ensure_offline(&self) -> Result<(), BusError>;
 
     /// Whether the connection stands, and its changes.
     fn connected(&self) -> watch::Receiver<bool>;

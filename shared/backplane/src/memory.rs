@@ -18,13 +18,14 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use self::{interest::Interest, keys::Keys};
+use self::{interest::Interest, kept::Kept, keys::Keys};
 use crate::{
     Bucket, Bus, BusError, Delivery, Entry, Filter, Guard, Key, MAX_PAYLOAD_BYTES, NOTICES_CAPACITY, Notice,
     SUBSCRIPTION_CAPACITY, Subject, Subscription, Trace,
 };
 
 mod interest;
+mod kept;
 mod keys;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,8 @@ struct State {
     interest: Interest,
     /// Those that `ensure_buckets` made.
     buckets: BTreeMap<Bucket, Keys>,
+    /// On disk, as it were: an outage takes nothing of it.
+    kept: Kept,
 }
 
 /// What is left of the keys after an outage.
@@ -83,6 +86,18 @@ impl MemoryBus {
         }
         self.shared.connected.send_replace(true);
         self.shared.notify(Notice::Reconnected);
+    }
+
+    /// What was kept of what users missed and is there still: the subjects, the names and the payloads, the oldest first.
+    #[must_use]
+    pub fn kept(&self) -> Vec<(String, String, Bytes)> {
+        self.shared.state().kept.all(self.env.instant())
+    }
+
+    /// Whether something was kept under this name lately.
+    #[must_use]
+    pub fn was_kept(&self, name: &str) -> bool {
+        self.shared.state().kept.remembers(name)
     }
 
     fn deliver(&self, delivery: &Delivery) -> Result<bool, BusError> {
@@ -195,6 +210,17 @@ impl Bus for MemoryBus {
             state.buckets.entry(bucket).or_insert_with(|| Keys::new(bucket));
         }
         Ok(())
+    }
+
+    async fn keep(&self, subject: &Subject, name: &str, payload: Bytes) -> Result<bool, BusError> {
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(BusError::TooLarge(payload.len()));
+        }
+        Ok(self.shared.reach()?.kept.keep(subject, name, payload, self.env.instant()))
+    }
+
+    async fn ensure_offline(&self) -> Result<(), BusError> {
+        self.shared.reach().map(drop)
     }
 
     fn connected(&self) -> watch::Receiver<bool> {

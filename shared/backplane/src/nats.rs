@@ -22,12 +22,13 @@ use self::{
     status::Status,
 };
 use crate::{
-    Bucket, Bus, BusError, Entry, Filter, Key, MAX_PAYLOAD_BYTES, Notice, SUBSCRIPTION_CAPACITY, Subject,
-    Subscription, Trace, subject, subject::BucketSubjects, trace,
+    Bucket, Bus, BusError, Entry, Filter, Key, MAX_PAYLOAD_BYTES, Notice, OfflineLimits,
+    SUBSCRIPTION_CAPACITY, Subject, Subscription, Trace, subject, subject::BucketSubjects, trace,
 };
 
 mod error;
 mod keys;
+mod offline;
 mod pages;
 mod requests;
 mod settings;
@@ -54,6 +55,8 @@ pub struct NatsConfig {
     pub replicas: usize,
     /// Sets apart the systems that share a NATS.
     pub namespace: String,
+    /// The bounds of the stream of what users missed; none where there is no such stream.
+    pub offline: Option<OfflineLimits>,
     /// What the connection is called in the server's lists: the process's id.
     pub name: String,
 }
@@ -87,6 +90,7 @@ pub struct NatsBus {
     presence: BucketSubjects,
     leases: BucketSubjects,
     replicas: usize,
+    offline: Option<jetstream::stream::Config>,
     /// Nobody listens there ([`subject::nobody`]).
     nobody: Subject,
 }
@@ -112,6 +116,7 @@ impl NatsBus {
             presence: BucketSubjects::new(&config.namespace, Bucket::Presence),
             leases: BucketSubjects::new(&config.namespace, Bucket::Leases),
             replicas: config.replicas,
+            offline: config.offline.map(|limits| offline::config(&config.namespace, limits, config.replicas)),
             nobody: subject::nobody(&config.namespace),
         })
     }
@@ -256,6 +261,20 @@ impl Bus for NatsBus {
             keys::ensure(&self.jetstream, config).await?;
         }
         Ok(())
+    }
+
+    async fn keep(&self, subject: &Subject, name: &str, payload: Bytes) -> Result<bool, BusError> {
+        self.status.require()?;
+        check_size(&payload)?;
+        offline::keep(&self.requests, subject, name, payload).await
+    }
+
+    async fn ensure_offline(&self) -> Result<(), BusError> {
+        self.status.require()?;
+        match &self.offline {
+            Some(config) => keys::ensure(&self.jetstream, config.clone()).await,
+            None => Ok(()),
+        }
     }
 
     fn connected(&self) -> watch::Receiver<bool> {

@@ -145,6 +145,12 @@ impl Subjects {
         Subject(format!("{}.conv.{}", self.namespace, encode(id.as_str())).into())
     }
 
+    /// What a user missed, in the stream of that.
+    #[must_use]
+    pub fn offline(&self, user: &UserId) -> Subject {
+        Subject(format!("{}.offline.{}", self.namespace, encode(user.as_str())).into())
+    }
+
     /// What concerns users who are connected to one gateway.
     #[must_use]
     pub fn gateway(&self, id: &str) -> Subject {
@@ -167,6 +173,12 @@ impl Subjects {
 /// A subject of a namespace on which nobody ever listens: what is sent there comes back at once as "no responders".
 pub(crate) fn nobody(namespace: &str) -> Subject {
     Subject(format!("{}.nobody", encode(namespace)).into())
+}
+
+/// The stream of what users missed: its name, and its subjects.
+pub(crate) fn offline_stream(namespace: &str) -> (String, String) {
+    let namespace = encode(namespace);
+    (format!("{namespace}_offline"), format!("{namespace}.offline.*"))
 }
 
 /// The subjects of a bucket on NATS, and of JetStream's interface to it.

@@ -6,9 +6,11 @@ use clap::{Command, Parser, error::ErrorKind};
 use crate::{EXIT_BAD_SETTING, one_line, tell};
 
 mod groups;
+mod offline;
 mod values;
 
 pub use groups::{LogArgs, LogFormat, NatsArgs};
+pub use offline::{OfflineArgs, OfflineStream};
 pub use values::{Rate, RateLimit, Secret, duration, switch};
 
 /// A setting that cannot be used, and why. Shown as `SIMURGH_X: must …`.
@@ -188,6 +190,9 @@ mod tests {
             ["--otlp-endpoint", "collector:4317"],
             ["--nats-url", "http://x"],
             ["--namespace", "a.b"],
+            ["--offline-stream", "everything"],
+            ["--offline-max-bytes", "1000"],
+            ["--offline-max-per-user", "0"],
         ] {
             let line = bad(&args);
             assert!(!line.contains('\n') && line.starts_with("program: "), "{line}");
@@ -202,6 +207,7 @@ mod tests {
             (["--nats-creds", "/does/not/exist"], "SIMURGH_NATS_CREDS"),
             (["--nats-creds", file!()], "SIMURGH_NATS_CREDS"),
             (["--nats-ca", "/"], "SIMURGH_NATS_CA"),
+            (["--offline-max-age", "5m"], "SIMURGH_OFFLINE_MAX_AGE"),
             (["--nats-ca", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")], "SIMURGH_NATS_CA"),
         ] {
             let line = bad(&args);

@@ -58,6 +58,13 @@ test("a service creates a conversation, manages its members, sends and reads", a
   const { conversations } = await python.well(gateway, "ListConversations", { user_id: carol, limit: 1 });
   assert.deepEqual([conversations[0].conversation.id, conversations[0].last_message.content], [conversation_id, "Paid, thanks"]);
 
+  const muted_until = "2031-02-03T04:05:06.789Z";
+  const muted = await python.well(gateway, "UpdateSettings", { conversation_id, user_id: carol, muted_until });
+  assert.deepEqual([muted.conversation_id, muted.muted_until], [conversation_id, muted_until]);
+  assert.deepEqual((await python.well(other, "ListConversations", { user_id: carol })).conversations[0].settings, { muted_until });
+  await python.well(gateway, "UpdateSettings", { conversation_id, user_id: carol });
+  assert.equal((await python.well(other, "GetSettings", { conversation_id, user_id: carol })).muted_until, undefined);
+
   await python.well(gateway, "AddContact", { user_id: alice, contact_id: carol });
   assert.deepEqual((await python.well(other, "ListContacts", { user_id: alice })).contacts, [carol]);
   assert.equal((await python.well(other, "GetPresence", { user_id: alice })).status, "offline");

@@ -116,7 +116,7 @@ suite("reading and changing", () => {
     const whole = await list();
     fields(whole, { conversations: () => {}, next_cursor: null });
     whole.conversations.forEach((entry) =>
-      conversation(entry, { member_ids: [alice, bob] }, ["last_message", "last_read_seq", "unread_count"]));
+      conversation(entry, { member_ids: [alice, bob] }, ["last_message", "last_read_seq", "unread_count", "settings"]));
     const [first, second, third] = whole.conversations;
     assert.deepEqual([first.last_seq, first.last_read_seq, first.unread_count], [2, 0, 2]);
     assert.deepEqual([second.last_seq, second.unread_count], [1, 1]);

@@ -3,7 +3,7 @@
 
 pub mod admin;
 pub mod agent;
-mod checks;
+pub mod checks;
 pub mod ledger;
 mod live;
 pub mod presence;

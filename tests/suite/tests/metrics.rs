@@ -111,7 +111,7 @@ impl Seen {
 async fn room(system: &System) -> Vec<Client> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let service = token("backend", true, &system.env);
-    let body = json!({"id": "room", "type": "group", "member_ids": ["alice", "bob"]});
+    let body = json!({"id": "room", "type": "group", "member_ids": ["alice", "bob", "carol"]});
     let made = call(&system.gateway(0), &service, "POST", "/api/v1/conversations", Some(body)).await;
     assert_eq!(made.unwrap().0, 201);
     let mut clients = Vec::new();
@@ -134,6 +134,12 @@ async fn in_the_world() -> Seen {
     let (mut seen, system) = (Seen::default(), System::start(7, 2, 2, &[UNSENT]));
     let mut clients = room(&system).await;
     let [alice, bob] = clients.as_mut_slice() else { panic!("two clients") };
+
+    // Carol's socket closes just before a message.
+    let mut carol = Client::connect(&system.gateway(1), "carol", &system.env).await;
+    assert_eq!(carol.join("user:carol", json!({})).await["status"], "ok");
+    drop(carol);
+    assert_eq!(alice.push(ROOM, "send_message", message(0, "x")).await["status"], "ok");
 
     system.weather.set(Odds { duplicated: 1_000, ..Odds::default() });
     assert_eq!(alice.push(ROOM, "send_message", message(1, "x")).await["status"], "ok");
@@ -354,7 +360,7 @@ fn alerts_ask_for_metrics_that_exist_and_name_a_runbook_that_does() {
         assert!(alerts.contains(&format!("docs/operations.md#{anchor}")), "{name} has no runbook");
         assert!(operations.lines().any(|line| line == format!("### {name}")), "docs/operations.md: {name}");
     }
-    let tests = read("infra/prometheus/alerts.test.yaml");
+    let tests = read("infra/prometheus/alerts.test.yaml") + &read("infra/prometheus/missed.test.yaml");
     for name in names {
         assert!(tests.contains(&format!("alertname: {name}\n")), "{name} has no test of its rule");
     }

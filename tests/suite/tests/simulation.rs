@@ -6,7 +6,10 @@
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
-use simurgh_tests::sim::scene::{Outcome, play};
+use simurgh_tests::sim::{
+    checks::{TOLD, UNTOLD},
+    scene::{Outcome, play},
+};
 
 /// Seeds that are played where nothing else is said.
 const SEEDS: u64 = 2_000;
@@ -78,6 +81,9 @@ fn judge(most: u64, calm: bool) {
     }
     let changed = |kind: usize| outcomes.values().any(|outcome| outcome.changed[kind] > 0);
     assert!(outcomes.len() < 20 || (0..3).all(changed), "nobody edits, deletes or hides anything");
+    // Push services are told as well as that can be done without waiting (contract section 6.1).
+    let count = |kind: &str| outcomes.values().filter_map(|outcome| outcome.faults.get(kind)).sum::<u64>();
+    assert!(outcomes.len() < 20 || 50 * count(UNTOLD) < count(TOLD), "too much was missed without a word");
     assert!(failed.is_empty(), "{} of {} seeds failed", failed.len(), outcomes.len());
 }
 

@@ -36,32 +36,41 @@ const ARRIVALS: usize = 4_096;
 
 /// Where users are connected.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Places {
+pub(crate) struct Places {
     /// Users by gateway.
-    pub(super) users: BTreeMap<String, Vec<UserId>>,
+    pub(crate) users: BTreeMap<String, Vec<UserId>>,
+    /// Those who have joined conversations there and not their own topic: they are not told.
+    pub(crate) quiet: BTreeMap<String, Vec<UserId>>,
+    /// Who has no connection on any of them.
+    pub(crate) away: Vec<UserId>,
     /// Their connections on all gateways.
     pub(super) metas: usize,
 }
 
 impl Places {
-    /// Groups presence entries by the gateways that live.
-    pub(super) fn of(entries: &[Entry], alive: &BTreeSet<String>) -> Self {
-        let mut places = Self::default();
+    /// Groups the presence entries of these users by the gateways that live.
+    pub(super) fn of(users: &[UserId], entries: &[Entry], alive: &BTreeSet<String>) -> Self {
+        let (mut places, mut here) = (Self::default(), BTreeSet::new());
         for entry in entries {
             let Some((user, gateway)) = owner(entry).filter(|(_, gateway)| alive.contains(gateway)) else {
                 continue;
             };
-            let presence = envelope::decode::<UserPresence>(&entry.value).unwrap_or_default();
-            if presence.is_told() {
-                places.metas += presence.metas.len();
-                places.users.entry(gateway).or_default().push(user);
+            let Ok(presence) = envelope::decode::<UserPresence>(&entry.value) else { continue };
+            if !presence.metas.is_empty() || presence.watchers == 0 {
+                // Who is only told by a subscription has no socket.
+                here.insert(user.clone());
             }
+            let told = if presence.is_told() { &mut places.users } else { &mut places.quiet };
+            told.entry(gateway).or_default().push(user);
+            places.metas += presence.metas.len();
         }
+        places.away = users.iter().filter(|user| !here.contains(*user)).cloned().collect();
         places
     }
 
     fn bytes(&self) -> usize {
-        self.users.values().map(|users| users.len() * USER_BYTES).sum::<usize>() + CONVERSATION_BYTES
+        let told = self.users.values().chain(self.quiet.values()).map(Vec::len).sum::<usize>();
+        (told + self.away.len()) * USER_BYTES + CONVERSATION_BYTES
     }
 }
 

@@ -216,6 +216,7 @@ fn membership(draft: &Draft, meta: &MetaDocument, member: &UserId) -> [Write; 2]
         kind: draft.kind,
         joined_at: meta.created_at,
         peer: peer.filter(|_| draft.kind == ConversationType::Direct).cloned(),
+        muted_until: None,
     };
     let document = MemberDocument::new(meta.created_at, 0);
     [

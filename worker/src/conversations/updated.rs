@@ -19,6 +19,8 @@ pub(crate) enum Change {
     MemberRemoved,
     /// The reader's own position; told to that reader's devices.
     Read,
+    /// The user's own settings of it; told to that user's devices.
+    Settings,
 }
 
 /// The payload of `conversation_updated`.

@@ -14,6 +14,7 @@ fn what_is_read_is_not_named() {
         at: Timestamp::default(),
         last_seq: 5,
         sender: Some(user("bob")),
+        muted_until: None,
     };
     let count = |who: &str, position| unread(&user(who), &active, position).map(|unread| unread.unread_count);
     assert_eq!((count("alice", 5), count("alice", 6), count("alice", 2)), (None, None, Some(3)));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join};
+use simurgh_backplane::offline::REMEMBERED;
 use simurgh_protocol::{
     ConversationId, MessageId, Raw, Reason, Refusal, Timestamp,
     envelope::{ConversationEvent, Logged},
@@ -232,17 +233,21 @@ impl Worker {
         }
         let tail = tail_of(&done);
         let mut burst = Burst { look: tail.is_none(), tail, ..Burst::of(roster.version) };
-        let (mut logged, mut notices, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut logged, mut notices, mut answers, mut again) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for done in done {
             let (message, fresh) = (self.shown_done(id, &done).await, done.fresh);
             let payload = Raw::of(&message);
             burst.reads(&message.sender_id, message.seq);
             let entry = Logged { seq: message.seq, payload: payload.clone() };
+            let late = self.env.now().since(message.sent_at) >= REMEMBERED;
             answers.push((done, message));
             if fresh {
                 notices.push(Notice { event: sent::NEW_MESSAGE, payload });
                 logged.push(entry);
             } else {
+                // Who stored it may have died before it noted who is away.
+                again.extend((!late).then(|| entry.payload.clone()));
                 // Gateways drop what they have; users were told, or may have been.
                 self.tell_conversation(id, roster.version, ConversationEvent::Messages(vec![entry])).await;
             }
@@ -251,14 +256,17 @@ impl Worker {
             self.tell_conversation(id, roster.version, ConversationEvent::Messages(logged)).await;
         }
         // At once, where nothing need be read for it: then both frames of a member's socket leave in one write.
-        let told = notices.is_empty() || self.notify_known(id, roster, &notices).await;
+        let places = if notices.is_empty() { None } else { self.notify_known(id, roster, &notices).await };
         self.note_burst(id, burst);
         for (Done { waiting, message: stored, .. }, message) in answers {
             let duplicate = stored.command != waiting.request.id;
             self.metrics.message(if duplicate { "duplicate" } else { "stored" });
             waiting.answer(Ok(send::reply(&message, duplicate)));
         }
-        if !told {
+        self.note_again(id, Some(roster), again);
+        if places.is_some() {
+            self.note_told(id, roster, places, notices);
+        } else if !notices.is_empty() {
             self.notify_members(id, Notices { roster: Arc::clone(roster), notices });
         }
     }

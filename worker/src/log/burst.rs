@@ -13,8 +13,9 @@ use std::{
 };
 
 use futures_util::{StreamExt, future, stream};
+use simurgh_backplane::offline::REMEMBERED;
 use simurgh_protocol::{
-    ConversationId, Refusal, UserId,
+    ConversationId, Raw, Refusal, UserId,
     envelope::{ConversationEvent, Head},
 };
 
@@ -225,10 +226,15 @@ impl Worker {
             return Ok(());
         }
         let room = Room { count: LOST.count.min(behind), ..LOST };
-        let mut found = Burst::default();
+        let (mut found, mut again) = (Burst::default(), Vec::new());
         for message in self.messages_before(request, id, tail.seq, room).await? {
             found.reads(&message.sender_id, message.seq);
+            if self.env.now().since(message.sent_at) < REMEMBERED {
+                again.push(Raw::of(&message));
+            }
         }
+        // Who stored them may have died before it noted who is away.
+        self.note_again(id, None, again);
         let unmoved = self.move_positions(request, id, &found.positions).await;
         if unmoved.is_empty() { Ok(()) } else { Err(Refusal::unavailable("positions were not moved")) }
     }

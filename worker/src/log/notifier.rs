@@ -6,7 +6,11 @@ use std::sync::Arc;
 use simurgh_protocol::ConversationId;
 
 use super::queue::{Pushed, Queues};
-use crate::{Worker, access::Roster, broadcast::Notice};
+use crate::{
+    Worker,
+    access::Roster,
+    broadcast::{Notice, Places},
+};
 
 /// Batches that wait to be told in one conversation, at most. The user topic is at most once: those beyond are not told.
 const UNTOLD: usize = 32;
@@ -25,14 +29,17 @@ pub(crate) type Notifiers = Queues<Notices>;
 
 impl Worker {
     /// Tells the members on their own topics at once, where it is known where they are and nothing waits that they are
-    /// to be told before; whether it did.
+    /// to be told before: where they are; nothing where it did not.
     pub(super) async fn notify_known(
         &self,
         id: &ConversationId,
         roster: &Roster,
         notices: &[Notice],
-    ) -> bool {
-        !self.memory.notifiers.runs(id) && self.tell_members_known(id, roster, notices).await
+    ) -> Option<Arc<Places>> {
+        if self.memory.notifiers.runs(id) {
+            return None;
+        }
+        self.tell_members_known(id, roster, notices).await
     }
 
     /// Tells the members on their own topics, after what they were told before.
@@ -43,8 +50,9 @@ impl Worker {
                 self.spawn(async move { worker.run_notifier(&id).await });
             }
             Pushed::Waits => {}
-            Pushed::Full(_) => {
-                tracing::debug!(conversation = %id, "members were not told; they find it in their list")
+            Pushed::Full(Notices { roster, notices }) => {
+                tracing::debug!(conversation = %id, "members were not told; they find it in their list");
+                self.note_told(id, &roster, None, notices);
             }
         }
     }
@@ -53,7 +61,8 @@ impl Worker {
         let mut notifier = self.memory.notifiers.run(id);
         while let Some(batches) = notifier.take(|waiting| waiting.pop_front().into_iter().collect()) {
             for Notices { roster, notices } in batches {
-                self.tell_members(id, &roster, &notices).await;
+                let places = self.tell_members(id, &roster, &notices).await;
+                self.note_told(id, &roster, places, notices);
             }
         }
     }

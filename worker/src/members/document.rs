@@ -157,6 +157,17 @@ pub struct MembershipDocument {
     /// The other one of a direct conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<UserId>,
+    /// Until when the user has muted it; in the past, or none: it is not muted. `keys::mutes` says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted_until: Option<Timestamp>,
+}
+
+impl MembershipDocument {
+    /// Whether the user is a member.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.state == MemberState::Member
+    }
 }
 
 #[cfg(test)]

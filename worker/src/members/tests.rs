@@ -290,7 +290,13 @@ fn as_many_documents_as_there_may_be_are_read() {
     let at = simurgh_protocol::Timestamp::default();
     let state = super::MemberState::Removed;
     let kind = simurgh_protocol::record::ConversationType::Direct;
-    let membership = super::MembershipDocument { state, kind, joined_at: at, peer: Some(longest.clone()) };
+    let membership = super::MembershipDocument {
+        state,
+        kind,
+        joined_at: at,
+        peer: Some(longest.clone()),
+        muted_until: None,
+    };
     let removed_by = Some(uuid::Uuid::max());
     let was = Some((at, at));
     let moved = Some(super::document::Moved { after: u64::MAX, at });

@@ -19,6 +19,7 @@ pub enum Metric {
     Messages,
     BatchMessages,
     Broadcasts,
+    OfflineEntries,
     StoreCalls,
     StoreSeconds,
     CountedUnits,
@@ -33,7 +34,7 @@ pub enum Metric {
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Ready,
         Self::Commands,
         Self::CommandSeconds,
@@ -43,6 +44,7 @@ impl Metric {
         Self::Messages,
         Self::BatchMessages,
         Self::Broadcasts,
+        Self::OfflineEntries,
         Self::StoreCalls,
         Self::StoreSeconds,
         Self::CountedUnits,
@@ -104,6 +106,12 @@ impl Metric {
                 Counter,
                 &["to", "outcome"],
                 "Publishes to a conversation, and tellings of users: sent, failed.",
+            ),
+            Self::OfflineEntries => (
+                "simurgh_worker_offline_entries_total",
+                Counter,
+                &["outcome"],
+                "Entries of what users missed, one for each user and message: kept, repeated (it was kept already), muted, failed, dropped (too many waited).",
             ),
             Self::StoreCalls
             | Self::StoreSeconds

@@ -42,7 +42,8 @@ async fn a_conversation_that_was_never_completed_is_not_named() {
     let rig = Rig::new(1, Duration::ZERO, 1).await;
     let (half, bob, joined_at) = (ConversationId::new("half").unwrap(), user("bob"), rig.env.now());
     let state = MemberState::Member;
-    let membership = MembershipDocument { state, kind: ConversationType::Group, joined_at, peer: None };
+    let membership =
+        MembershipDocument { state, kind: ConversationType::Group, joined_at, peer: None, muted_until: None };
     let member = MemberDocument { state, ..MemberDocument::new(joined_at, 0) };
     let writes = vec![
         document::write(keys::membership(&bob, &half), &membership, Expect::Absent),

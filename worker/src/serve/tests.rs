@@ -216,6 +216,14 @@ impl Bus for BufferedBus {
         self.bus.ensure_buckets().await
     }
 
+    async fn keep(&self, subject: &Subject, name: &str, payload: bytes::Bytes) -> Result<bool, BusError> {
+        self.bus.keep(subject, name, payload).await
+    }
+
+    async fn ensure_offline(&self) -> Result<(), BusError> {
+        self.bus.ensure_offline().await
+    }
+
     fn connected(&self) -> tokio::sync::watch::Receiver<bool> {
         self.bus.connected()
     }

@@ -6,6 +6,7 @@
 //! | | `members` | the members' version and count: the item read for each send |
 //! | | `m#{user}` | a member: since when, read position; a tombstone when removed |
 //! | | `head` | where the log stood, for lists |
+//! | | `mutes` | who muted it, and until when |
 //! | `l#{conversation}` | `{seq}` | a slot of the log: one or several messages |
 //! | `r#{conversation}` | `{seq}` | the reactions on a message |
 //! | `x#{conversation}` | `{change_seq}` | a change to a message |
@@ -74,6 +75,12 @@ pub fn all_members(id: &ConversationId) -> Query {
 #[must_use]
 pub fn head(id: &ConversationId) -> Key {
     key(conversation_pk(id), "head")
+}
+
+/// Who muted a conversation.
+#[must_use]
+pub fn mutes(id: &ConversationId) -> Key {
+    key(conversation_pk(id), "mutes")
 }
 
 /// The slot whose first message has this `seq`.

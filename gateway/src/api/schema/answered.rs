@@ -13,6 +13,8 @@ pub(super) fn schemas() -> impl Iterator<Item = (&'static str, Schema)> {
         ("Conversation", record(conversation()).into()),
         ("ListedConversation", record(conversation().into_iter().chain(listed())).into()),
         ("ConversationPage", conversation_page().into()),
+        ("Settings", record([muted()]).into()),
+        ("ConversationSettings", record([("conversation_id", refer("ConversationId")), muted()]).into()),
         ("Message", said(record(message())).into()),
         ("HistoryMessage", said(record(message().into_iter().chain([("reactions", reactions())]))).into()),
         ("Quoted", quoted().into()),
@@ -48,13 +50,19 @@ fn conversation() -> [(&'static str, Shape); 8] {
 }
 
 /// What the list has beside.
-fn listed() -> [(&'static str, Shape); 3] {
+fn listed() -> [(&'static str, Shape); 4] {
     let unread = whole(0).description(Some("`last_seq` - `last_read_seq`."));
     [
         ("last_message", nullable_ref("Message")),
         ("last_read_seq", whole(0).into()),
         ("unread_count", unread.into()),
+        ("settings", refer("Settings")),
     ]
+}
+
+/// Null where it is not muted.
+fn muted() -> (&'static str, Shape) {
+    ("muted_until", nullable_ref("Timestamp"))
 }
 
 fn conversation_page() -> ObjectBuilder {

@@ -9,10 +9,11 @@ use utoipa::openapi::{
 
 use super::{Shape, bounded, free, nullable, nullable_ref, record, refer, text, words};
 
-pub(super) fn schemas() -> [(&'static str, Schema); 5] {
+pub(super) fn schemas() -> [(&'static str, Schema); 6] {
     [
         ("NewConversation", new_conversation().into()),
         ("ConversationPatch", record([("metadata", refer("Metadata"))]).into()),
+        ("SettingsPatch", settings().into()),
         ("NewMessage", new_message().into()),
         ("MessageEdit", edit().into()),
         ("NewNotification", new_notification().into()),
@@ -37,6 +38,13 @@ fn creation(kind: &str, members: ArrayBuilder) -> ObjectBuilder {
     record::<Shape>([("type", words(&[kind]).into()), ("member_ids", members.into())])
         .property("id", nullable_ref("ConversationId"))
         .property("metadata", nullable_ref("Metadata"))
+}
+
+fn settings() -> ObjectBuilder {
+    // Null says something here.
+    record([("muted_until", nullable_ref("Timestamp"))])
+        .description(Some("Until when it is muted; null, or in the past: it is not."))
+        .examples([json!({"muted_until": "2030-01-01T00:00:00.000Z"})])
 }
 
 fn new_message() -> ObjectBuilder {

@@ -26,6 +26,11 @@ impl World for Memory {
         tokio::time::sleep(Duration::from_millis(100)).await;
         self.0.reconnect(if loses_buckets { Outage::LosesKeys } else { Outage::KeepsKeys });
     }
+
+    async fn kept(&self) -> Vec<(String, String)> {
+        let text = |payload: Vec<u8>| String::from_utf8(payload).unwrap();
+        self.0.kept().into_iter().map(|(subject, _, payload)| (subject, text(payload.to_vec()))).collect()
+    }
 }
 
 contract!(tokio::test(start_paused = true), super::Memory::start());

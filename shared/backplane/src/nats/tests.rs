@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use self::server::Server;
 use super::{NatsBus, NatsConfig};
-use crate::{Bucket, BusError, Notice, SharedBus, contract::World, subject};
+use crate::{Bucket, BusError, Notice, OfflineLimits, SharedBus, contract::World, subject};
 
 mod access;
 mod cluster;
@@ -18,7 +18,9 @@ struct Nats(Server);
 impl Nats {
     async fn start() -> Self {
         let nats = Self(Server::start(&[]).await);
-        nats.connect().await.ensure_buckets().await.unwrap();
+        let bus = nats.connect().await;
+        bus.ensure_buckets().await.unwrap();
+        bus.ensure_offline().await.unwrap();
         nats
     }
 }
@@ -37,6 +39,21 @@ impl World for Nats {
         }
         self.0.restart().await;
     }
+
+    async fn kept(&self) -> Vec<(String, String)> {
+        let client = async_nats::connect(self.0.url()).await.unwrap();
+        let stream = async_nats::jetstream::new(client).get_stream("test_offline").await.unwrap();
+        let state = stream.get_info().await.unwrap().state;
+        let mut kept = Vec::new();
+        for sequence in state.first_sequence..=state.last_sequence {
+            // The oldest of a user that went left a hole.
+            let Ok(message) = stream.get_raw_message(sequence).await else { continue };
+            let text = String::from_utf8(message.payload.to_vec()).unwrap();
+            kept.push((message.subject.to_string(), text));
+        }
+        assert_eq!(kept.len() as u64, state.messages);
+        kept
+    }
 }
 
 contract!(tokio::test(flavor = "multi_thread", worker_threads = 2), super::Nats::start());
@@ -48,6 +65,7 @@ fn config(server: &Server) -> NatsConfig {
         ca: None,
         replicas: 1,
         namespace: "test".into(),
+        offline: Some(OfflineLimits::default()),
         name: "a test".into(),
     }
 }

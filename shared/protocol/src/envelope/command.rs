@@ -108,6 +108,22 @@ pub enum Call {
         /// `{metadata}`.
         body: Raw,
     },
+    /// `GET /api/v1/conversations/{id}/settings`.
+    GetSettings {
+        /// Of which.
+        conversation: ConversationId,
+        /// Whose, where a service asks.
+        user: Option<UserId>,
+    },
+    /// `PATCH /api/v1/conversations/{id}/settings`.
+    PatchSettings {
+        /// Of which.
+        conversation: ConversationId,
+        /// Whose, where a service asks.
+        user: Option<UserId>,
+        /// `{muted_until}`.
+        body: Raw,
+    },
     /// `GET /api/v1/conversations/{id}/messages`.
     History {
         /// Which.
@@ -236,6 +252,17 @@ pub enum Call {
         /// The write that is to be found; none where nobody wrote (a lease lapsed).
         entry: Option<EntryMark>,
     },
+    /// From gateways alone: these users have no socket there (any more), where they were to be told of a message.
+    Missed {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        users: Vec<UserId>,
+        /// The gateway, whose presence entries of them say nothing.
+        gateway: String,
+        /// The message, as they were to be told it.
+        message: Raw,
+    },
     /// From gateways alone: whose status `{principal}` may see. Answers a list of users.
     Visible,
 }
@@ -252,6 +279,8 @@ impl Call {
             Self::ListConversations { .. } => "list_conversations",
             Self::GetConversation { .. } => "get_conversation",
             Self::PatchConversation { .. } => "patch_conversation",
+            Self::GetSettings { .. } => "get_settings",
+            Self::PatchSettings { .. } => "patch_settings",
             Self::History { .. } => "history",
             Self::PostMessage { .. } => "post_message",
             Self::EditMessage { .. } => "edit_message",
@@ -271,6 +300,7 @@ impl Call {
             Self::Heads { .. } => "heads",
             Self::CheckMembers { .. } => "check_members",
             Self::PresenceChanged { .. } => "presence_changed",
+            Self::Missed { .. } => "missed",
             Self::Visible => "visible",
         }
     }
@@ -282,6 +312,9 @@ impl Call {
             Self::JoinConversation { conversation, .. }
             | Self::GetConversation { conversation }
             | Self::PatchConversation { conversation, .. }
+            | Self::GetSettings { conversation, .. }
+            | Self::PatchSettings { conversation, .. }
+            | Self::Missed { conversation, .. }
             | Self::History { conversation, .. }
             | Self::PostMessage { conversation, .. }
             | Self::EditMessage { conversation, .. }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use simurgh_backplane::nats::{ConnectError, NatsConfig};
 use tracing_subscriber::EnvFilter;
 
-use super::{BadSetting, Secret};
+use super::{BadSetting, Secret, offline::OfflineArgs};
 
 /// How to reach NATS.
 #[derive(Clone, Debug, Args)]
@@ -43,6 +43,10 @@ pub struct NatsArgs {
     /// First word of every subject and bucket name: systems with different ones share a NATS without meeting
     #[arg(long, env = "SIMURGH_NAMESPACE", value_name = "WORD", default_value = "simurgh", value_parser = namespace)]
     pub namespace: String,
+
+    /// The stream of what users missed.
+    #[command(flatten)]
+    pub offline: OfflineArgs,
 }
 
 impl NatsArgs {
@@ -63,6 +67,7 @@ impl NatsArgs {
                 "must be URLs such as nats://127.0.0.1:4222, comma-separated",
             ));
         }
+        self.offline.validate()?;
         self.connection("").check().map_err(unusable)
     }
 
@@ -75,6 +80,7 @@ impl NatsArgs {
             ca: self.nats_ca.clone(),
             replicas: usize::from(self.nats_replicas),
             namespace: self.namespace.clone(),
+            offline: self.offline.limits(),
             name: name.to_owned(),
         }
     }

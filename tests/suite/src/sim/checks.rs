@@ -8,9 +8,14 @@ use super::{
     admin::Admin,
     agent::Agent,
     presence::Shown,
-    scene::{ROOMS, Stage, USERS, surely},
+    scene::{AWAY, ROOMS, Stage, USERS, surely},
     screen::{Channel, Reactions, reactions},
 };
+
+/// Messages of which push services were told that somebody missed them.
+pub const TOLD: &str = "missed, as was told";
+/// Those of which they were not.
+pub const UNTOLD: &str = "missed, and nobody told";
 
 /// A stored message.
 struct Stored {
@@ -32,6 +37,7 @@ pub(super) async fn all(stage: &Stage, agents: &[Agent], admin: &Admin) -> Vec<S
         log(stage, room, &stored, &mut wrong);
         contents(stage, room, &stored, &mut wrong);
         gone(stage, room, &stored, &mut wrong);
+        missed(stage, room, &stored, &mut wrong);
         for agent in agents {
             screen(agent, room, &stored, &mut wrong);
         }
@@ -149,6 +155,34 @@ fn gone(stage: &Stage, room: &str, stored: &[Stored], wrong: &mut Wrong) {
     for item in stage.system.store.dump() {
         let left = said.iter().find(|said| item.body.get().contains(said.as_str()));
         wrong.unless(left.is_none(), || format!("{left:?} is deleted, and in the store at {:?}", item.key));
+    }
+}
+
+/// Who was never there missed all of it, as push services are told, unless a process died over it; and nobody missed what is
+/// not stored, or its own.
+fn missed(stage: &Stage, room: &str, stored: &[Stored], wrong: &mut Wrong) {
+    for message in stored {
+        let name = format!("{}:{AWAY}", message.id);
+        let told = stage.system.bus.was_kept(&name);
+        stage.system.weather.count(if told { TOLD } else { UNTOLD });
+        wrong.unless(told || !stage.calm, || {
+            format!("{room}: nobody is told that {AWAY} missed {}", message.seq)
+        });
+    }
+    let by_id: BTreeMap<&str, &Stored> =
+        stored.iter().map(|message| (message.id.as_str(), message)).collect();
+    for (_, name, entry) in stage.system.bus.kept() {
+        let entry: Value = serde_json::from_slice(&entry).unwrap_or_default();
+        if entry["conversation_id"] != room {
+            continue;
+        }
+        let message = by_id.get(entry["message_id"].as_str().unwrap_or_default());
+        let right = message.is_some_and(|message| {
+            entry["seq"] == message.seq
+                && entry["sender_id"] == message.sender
+                && entry["user_id"] != message.sender
+        });
+        wrong.unless(right, || format!("{room}: {name} was missed, and that is not so: {entry}"));
     }
 }
 

@@ -33,6 +33,8 @@ const PROMPT: Duration = Duration::from_millis(300);
 
 /// The users.
 pub const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
+/// A member of all groups who never comes.
+pub const AWAY: &str = "erin";
 /// Three groups of all of them. The members of the second come and go; in the third hardly anything is ever said, so that
 /// no later message betrays one that was lost.
 pub const ROOMS: [&str; 3] = ["room", "lounge", "attic"];
@@ -240,7 +242,8 @@ pub async fn ask(
 
 async fn prepare(system: &System) {
     for room in ROOMS {
-        let body = json!({"id": room, "type": "group", "member_ids": USERS});
+        let members: Vec<&str> = USERS.into_iter().chain([AWAY]).collect();
+        let body = json!({"id": room, "type": "group", "member_ids": members});
         let (status, answer) = surely(system, "POST", "/api/v1/conversations", Some(body)).await;
         assert_eq!(status, 201, "{answer}");
     }

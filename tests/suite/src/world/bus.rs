@@ -174,6 +174,14 @@ impl Bus for LinkedBus {
         self.keys(self.bus.ensure_buckets()).await
     }
 
+    async fn keep(&self, subject: &Subject, name: &str, payload: Bytes) -> Result<bool, BusError> {
+        self.keys(self.bus.keep(subject, name, payload)).await
+    }
+
+    async fn ensure_offline(&self) -> Result<(), BusError> {
+        self.keys(self.bus.ensure_offline()).await
+    }
+
     fn connected(&self) -> watch::Receiver<bool> {
         self.connected.subscribe()
     }

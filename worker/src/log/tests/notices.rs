@@ -62,6 +62,14 @@ impl Bus for SlowBus {
         self.0.ensure_buckets().await
     }
 
+    async fn keep(&self, subject: &Subject, name: &str, payload: Bytes) -> Result<bool, BusError> {
+        self.0.keep(subject, name, payload).await
+    }
+
+    async fn ensure_offline(&self) -> Result<(), BusError> {
+        self.0.ensure_offline().await
+    }
+
     fn connected(&self) -> watch::Receiver<bool> {
         self.0.connected()
     }

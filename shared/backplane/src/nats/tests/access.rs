@@ -60,7 +60,7 @@ async fn credentials_let_in_where_the_server_wants_them() {
 async fn files_that_are_not_there_are_named_at_once() {
     let nowhere = |creds: Option<PathBuf>, ca: Option<PathBuf>, url: &str| {
         let (url, namespace, name) = (url.into(), "test".into(), "a test".into());
-        let config = NatsConfig { url, creds, ca, replicas: 1, namespace, name };
+        let config = NatsConfig { url, creds, ca, replicas: 1, namespace, offline: None, name };
         async { NatsBus::connect(config, simurgh_env::Env::system()).await.err() }
     };
     let missing = || Some(PathBuf::from("/does/not/exist"));
@@ -81,7 +81,7 @@ fn what_cannot_be_used_is_seen_before_anything_connects() {
     };
     let check = |creds: Option<PathBuf>, ca: Option<PathBuf>, url: &str| {
         let (url, namespace, name) = (url.into(), "test".into(), "a test".into());
-        NatsConfig { url, creds, ca, replicas: 1, namespace, name }.check()
+        NatsConfig { url, creds, ca, replicas: 1, namespace, offline: None, name }.check()
     };
     let url = "tls://me:secret@host:4222,nats://127.0.0.1";
     let [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map(|name| directory.path().join(name));

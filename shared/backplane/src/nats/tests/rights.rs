@@ -2,8 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
-use async_nats::{ConnectOptions, Event};
+use async_nats::{ConnectOptions, Event, jetstream::consumer::pull};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use simurgh_protocol::{ConversationId, UserId};
 use tokio::{sync::mpsc, time::timeout};
 
@@ -47,6 +48,7 @@ async fn gateways_and_workers_may_do_all_that_they_do() {
     let subjects = Subjects::new(NAMESPACE);
 
     keys(&gateway, &worker).await;
+    missed(&server, &gateway, &worker, &subjects).await;
     asks(&gateway, &worker, &subjects.worker("w1"), None).await;
     asks(&gateway, &worker, &subjects.any_worker(), Some(WORKERS)).await;
     asks(&worker, &gateway, &subjects.gateway("g1"), None).await;
@@ -87,6 +89,25 @@ async fn keys(gateway: &SharedBus, worker: &SharedBus) {
         assert!(reader.get(Bucket::Leases, &lease).await.unwrap().is_some());
     }
     gateway.delete(Bucket::Presence, &key, revision).await.unwrap();
+}
+
+/// Gateways make the stream of what users missed, workers write it, and a push service consumes it with rights of its own.
+async fn missed(server: &Server, gateway: &SharedBus, worker: &SharedBus, subjects: &Subjects) {
+    for _ in 0..2 {
+        gateway.ensure_offline().await.unwrap();
+    }
+    let user = UserId::new("alice").unwrap();
+    assert_eq!(worker.keep(&subjects.offline(&user), "m1:alice", "missed".into()).await, Ok(true));
+
+    let options = ConnectOptions::new().user_and_password("push".into(), "push-password".into());
+    let push = async_nats::jetstream::new(options.connect(server.url()).await.unwrap());
+    let config = pull::Config { durable_name: Some("push".into()), ..pull::Config::default() };
+    let stream = push.get_stream("simurgh_offline").await.unwrap();
+    let consumer = stream.get_or_create_consumer("push", config).await.unwrap();
+    let mut batch = consumer.fetch().max_messages(1).messages().await.unwrap();
+    let message = timeout(WAIT, batch.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!((message.subject.as_str(), &*message.payload), ("simurgh.offline.alice", &b"missed"[..]));
+    message.double_ack().await.unwrap();
 }
 
 async fn asks(from: &SharedBus, of: &SharedBus, subject: &Subject, queue: Option<&str>) {
@@ -152,7 +173,7 @@ async fn what_a_role_does_not_need_it_may_not() {
     own.ensure_buckets().await.unwrap();
     let (mut gateway, mut worker) = (Role::of(&server, "gateway").await, Role::of(&server, "worker").await);
     // Nobody is anybody else: not a worker to gateways, not a gateway to workers.
-    for subject in ["simurgh.work.alive", "simurgh.gates"] {
+    for subject in ["simurgh.work.alive", "simurgh.gates", "simurgh.offline.alice"] {
         gateway.refuses_publish(subject).await;
     }
     for subject in [
@@ -164,11 +185,31 @@ async fn what_a_role_does_not_need_it_may_not() {
         "$KV.simurgh_leases.g1",
         "$JS.API.STREAM.CREATE.KV_simurgh_presence",
         "$JS.API.STREAM.UPDATE.KV_simurgh_leases",
+        "$JS.API.STREAM.CREATE.simurgh_offline",
+        "$JS.API.CONSUMER.CREATE.simurgh_offline",
     ] {
         worker.refuses_publish(subject).await;
     }
     for subject in ["simurgh.work.any", "simurgh.work.id.w1", "simurgh.work.id.*"] {
         gateway.refuses_subscribe(subject).await;
+    }
+    // A push service reads what users missed, and neither writes nor hears anything else.
+    let mut push = Role::of(&server, "push").await;
+    for subject in [
+        "simurgh.offline.alice",
+        "simurgh.work.any",
+        "simurgh.conv.c1",
+        "$KV.simurgh_presence.u.alice.g1",
+        "$JS.API.DIRECT.GET.KV_simurgh_presence",
+        "$JS.API.STREAM.UPDATE.simurgh_offline",
+        "$JS.API.STREAM.DELETE.simurgh_offline",
+        "$JS.API.STREAM.PURGE.simurgh_offline",
+        "$JS.API.CONSUMER.CREATE.KV_simurgh_presence",
+    ] {
+        push.refuses_publish(subject).await;
+    }
+    for subject in ["simurgh.offline.*", "simurgh.conv.c1", "simurgh.gate.g1", "$JS.>"] {
+        push.refuses_subscribe(subject).await;
     }
     for subject in
         ["simurgh.conv.c1", "simurgh.gate.g1", "simurgh.gates", "simurgh.poll.p1", "simurgh.work.any"]

@@ -128,7 +128,7 @@ fn run(directory: &Path, port: &str, arguments: &[String]) -> Process {
     command.args(["-a", "127.0.0.1", "-p", port, "-js", "-sd"]).arg(store(directory));
     command.args(arguments);
     // What infra/nats/accounts.conf asks its environment for.
-    for role in ["gateway", "worker"] {
+    for role in ["gateway", "worker", "push"] {
         let variable = format!("SIMURGH_NATS_{}_PASSWORD", role.to_uppercase());
         command.env(variable, format!("{role}-password"));
     }
