@@ -260,3 +260,40 @@ play("edit, reply and delete by keyboard alone, and the focus is never lost", as
   await keyboard.press("Escape");
   await focused(".compose textarea");
 });
+
+play("news that comes twice, late or ahead of other news shows the same in the end", async (stage) => {
+  const window = await stage.window();
+  const outcomes = await window.page.evaluate(async () => {
+    const { Timeline } = await import("/page/js/client/timeline.js");
+    const message = (seq, more) => ({ id: `m${seq}`, seq, sender_id: "alice", client_random: seq, content: `${seq}`, metadata: {}, ...more });
+    const one = message(1);
+    // It quotes what the other was when it was sent.
+    const two = message(2, { reply_to_id: "m1", reply_to: { id: "m1", seq: 1, sender_id: "alice", preview: "1" } });
+    const channel = [
+      (timeline) => timeline.add(one),
+      (timeline) => timeline.add(two),
+      (timeline) => timeline.react({ message_id: "m2", user_id: "bob", reaction: "🔥" }, true),
+      (timeline) => timeline.change({ ...one, content: "1, edited", edited_at: "later" }),
+      (timeline) => timeline.change({ ...two, content: "2, edited", edited_at: "later" }),
+      (timeline) => timeline.delete({ message_id: "m1", at: "last" }),
+    ];
+    // What one's own topic and the replies to one's own sends say: in no order with the channel's broadcasts.
+    const elsewhere = [(timeline) => timeline.add(one), (timeline) => timeline.add(two)];
+    const outcomes = new Set();
+    let orders = 0;
+    for (let first = 0; first <= channel.length; first += 1) {
+      for (let second = 0; second <= channel.length + 1; second += 1) {
+        const news = channel.toSpliced(first, 0, elsewhere[0]).toSpliced(second, 0, elsewhere[1]);
+        const timeline = new Timeline("alice");
+        timeline.begin(0);
+        news.forEach((tell) => tell(timeline));
+        const shown = timeline.shown().map((held) => [held.content, held.reactions, timeline.quote(held)?.preview]);
+        outcomes.add(JSON.stringify([shown, timeline.last]));
+        orders += 1;
+      }
+    }
+    return { outcomes: [...outcomes], orders };
+  });
+  assert.equal(outcomes.orders, 56);
+  assert.deepEqual(outcomes.outcomes, [JSON.stringify([[["", {}, undefined], ["2, edited", { "🔥": ["bob"] }, null]], 2])]);
+});
