@@ -15,6 +15,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+mod join;
+
 use crate::{
     frame::{self, Elements, Finder, Next},
     stats::{Stats, count, record},
@@ -74,7 +76,8 @@ pub struct Client {
     unwritten: RefCell<Vec<u8>>,
     state: RefCell<State>,
     joined: Cell<usize>,
-    refused: Cell<bool>,
+    /// Joins that were refused, by their names, and wait to be tried again.
+    refused: RefCell<Vec<u64>>,
     changed: Notify,
     ended: Cell<bool>,
     /// Reads nothing while set.
@@ -129,38 +132,15 @@ impl Client {
             unwritten: RefCell::default(),
             state: RefCell::new(state),
             joined: Cell::new(0),
-            refused: Cell::new(false),
+            refused: RefCell::default(),
             changed: Notify::new(),
             ended: Cell::new(false),
             stalled: Cell::new(false),
             go_on: Notify::new(),
         });
-        let topics = [("1", &client.joins.user), ("2", &client.joins.conversation)];
-        for (name, topic) in topics {
-            if let Some(topic) = topic {
-                client.send(&format!(r#"["{name}","{name}","{topic}","phx_join",{{}}]"#));
-            }
-        }
+        client.join_all();
         tokio::task::spawn_local(Rc::clone(&client).read(Rc::clone(run), rest));
         Ok(client)
-    }
-
-    /// Waits until every join is answered ok.
-    ///
-    /// # Errors
-    /// Where one is refused, or the socket ends first.
-    pub async fn joined(&self) -> anyhow::Result<()> {
-        let wanted = usize::from(self.joins.user.is_some()) + usize::from(self.joins.conversation.is_some());
-        let answered = async {
-            while self.joined.get() < wanted && !self.refused.get() && !self.ended.get() {
-                self.changed.notified().await;
-            }
-        };
-        timeout(PATIENCE, answered).await.context("a join was not answered")?;
-        if self.joined.get() < wanted {
-            bail!(if self.refused.get() { "a join was refused" } else { "the socket ended in its joins" });
-        }
-        Ok(())
     }
 
     /// Pushes a message that was due then.
@@ -345,7 +325,9 @@ impl Client {
                     self.state.borrow_mut().log = Window::after(last_seq(payload));
                 }
                 self.joined.set(self.joined.get() + usize::from(ok));
-                self.refused.set(self.refused.get() || !ok);
+                if !ok {
+                    self.refused.borrow_mut().push(number);
+                }
                 self.changed.notify_waiters();
             }
             _ => {

@@ -144,7 +144,7 @@ async fn one(
     let small = pace.small_every.is_some_and(|every| index.is_multiple_of(every));
     for tried in 0..TRIES {
         let failed = match Client::connect(run, index, member, shape.joins(run, index), small).await {
-            Ok(client) => match client.joined().await {
+            Ok(client) => match client.joined(failures).await {
                 Ok(()) => return Ok(client),
                 Err(error) => {
                     client.drop_connection();
