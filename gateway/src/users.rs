@@ -297,7 +297,7 @@ impl Actor {
     }
 
     fn written(&mut self, written: Written) {
-        let Written { user, outcome, joining, choosing, shown, again, epoch, mark, placed } = written;
+        let Written { user, outcome, joining, choosing, says, again, epoch, mark, placed } = written;
         let mut answer = Ok(());
         if let Some(state) = self.users.get_mut(&user) {
             state.writing = false;
@@ -310,9 +310,9 @@ impl Actor {
                         .filter(|mark| !mark.gone)
                         .map(|_| self.shared.metrics.presence_entry("user"));
                     state.mark = mark;
-                    if state.shown != shown || again {
+                    if state.says != says || again {
                         state.changes += 1;
-                        state.shown = shown;
+                        state.says = says;
                     }
                     if let Some(chosen) = chosen {
                         self.choose(&user, chosen);

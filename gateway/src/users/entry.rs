@@ -9,7 +9,7 @@ use simurgh_protocol::{
 };
 use tokio::sync::oneshot;
 
-use super::shown::{Shown, shown};
+use super::user::Merged;
 use crate::{Shared, visible};
 
 /// What a write came to.
@@ -19,7 +19,8 @@ pub(super) struct Written {
     pub(super) outcome: Result<Option<ChosenStatus>, BusError>,
     pub(super) joining: Vec<oneshot::Sender<Result<Option<ChosenStatus>, BusError>>>,
     pub(super) choosing: Vec<oneshot::Sender<Result<(), BusError>>>,
-    pub(super) shown: Vec<Shown>,
+    /// What the entry says to others.
+    pub(super) says: Merged,
     pub(super) again: bool,
     pub(super) epoch: u64,
     /// The write.
@@ -57,9 +58,9 @@ pub(super) async fn write(shared: Arc<Shared>, user: UserId, write: Write) -> Wr
         Ok((mark, chosen)) => (Ok(chosen), mark),
         Err(error) => (Err(error), None),
     };
-    let (shown, placed) = (shown(&write.entry), write.entry.is_told());
+    let (says, placed) = (Merged::of(&write.entry), write.entry.is_told());
     let Write { again, epoch, joining, choosing, .. } = write;
-    Written { user, outcome, joining, choosing, shown, again, epoch, mark, placed }
+    Written { user, outcome, joining, choosing, says, again, epoch, mark, placed }
 }
 
 /// Writes the entry (or removes it), and answers the write, and a later choice found on another gateway.

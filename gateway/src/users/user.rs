@@ -12,8 +12,24 @@ use simurgh_protocol::{
 use simurgh_service::metrics::Counted;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Told, entry::Write, shown::Shown, tell, tell_choice};
+use super::{Told, entry::Write, tell, tell_choice};
 use crate::{Shared, few::FewMap};
+
+/// What of an entry goes into what others see, which they work out from the entries of all gateways: an invisible
+/// user's connections, too, since the choice of another device may be later.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Merged {
+    refs: Vec<String>,
+    chosen: Option<ChosenStatus>,
+}
+
+impl Merged {
+    pub(super) fn of(entry: &UserPresence) -> Self {
+        let refs: Vec<_> = entry.metas.iter().map(|meta| meta.phx_ref.clone()).collect();
+        let chosen = entry.chosen.filter(|_| !refs.is_empty());
+        Self { refs, chosen }
+    }
+}
 
 #[derive(Default)]
 pub(super) struct User {
@@ -26,8 +42,8 @@ pub(super) struct User {
     pub(super) chosen: Option<ChosenStatus>,
     /// Connections that dropped, and until when they count.
     pub(super) departing: Vec<(Instant, String)>,
-    /// What the written entry shows, how often that changed, and how many of those changes others were told.
-    pub(super) shown: Vec<Shown>,
+    /// What the written entry says, how often that changed, and how many of those changes others were told.
+    pub(super) says: Merged,
     pub(super) changes: u64,
     pub(super) told: u64,
     /// The write that shows it.
@@ -121,5 +137,27 @@ impl User {
         for meta in self.connections.values_mut() {
             meta.phx_ref_prev = Some(std::mem::replace(&mut meta.phx_ref, shared.env.short_id()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use simurgh_protocol::{Timestamp, record::Status};
+
+    use super::*;
+
+    #[test]
+    fn that_an_invisible_connection_ended_is_told() {
+        let meta = PresenceMeta {
+            user: UserId::new("alice").unwrap(),
+            phx_ref: "1".to_owned(),
+            phx_ref_prev: None,
+            online_at: Timestamp::default(),
+        };
+        let chosen = Some(ChosenStatus { status: Status::Offline, at: Timestamp::default() });
+        let there = UserPresence { chosen, metas: vec![meta], ..UserPresence::default() };
+        let gone = UserPresence { chosen, ..UserPresence::default() };
+        assert_ne!(Merged::of(&there), Merged::of(&gone), "another gateway may hold a later choice");
+        assert_eq!(Merged::of(&gone), Merged::default());
     }
 }
