@@ -8,11 +8,11 @@
 //! - a gateway that is told of a message for a user who has no socket there (any more) says so ([`Worker::missed`]);
 //! - where a gateway dies, its lease lapses: the messages of that time are looked at again ([`recent`]);
 //! - a send that is repeated finds its message stored, and notes it again;
-//! - where a worker died before it noted anything, the stored head lags: whoever finds that notes what lies behind it.
+//! - where a worker died before it noted anything, the stored head lags: whoever finds that, and whoever raises the head
+//!   over messages that it did not store itself, notes what lies behind it.
 //!
-//! So an entry is lost only where worker and gateway die together, where another worker goes on in the conversation of one
-//! that just died before the head is looked at, or where the stream was out of reach for seconds. Where it is
-//! not known whether somebody has seen a message, the entry is written: better one push too many than none.
+//! So an entry is lost only where worker and gateway die together, or where the stream was out of reach for seconds. Where
+//! it is not known whether somebody has seen a message, the entry is written: better one push too many than none.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

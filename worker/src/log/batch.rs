@@ -232,7 +232,8 @@ impl Worker {
             return;
         }
         let tail = tail_of(&done);
-        let mut burst = Burst { look: tail.is_none(), tail, ..Burst::of(roster.version) };
+        let stored = tail.as_ref().map(|tail| (tail.slot, tail.seq));
+        let mut burst = Burst { look: tail.is_none(), tail, stored, ..Burst::of(roster.version) };
         let (mut logged, mut notices, mut answers, mut again) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for done in done {

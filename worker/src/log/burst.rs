@@ -52,8 +52,11 @@ pub(crate) struct Burst {
     pub(crate) tail: Option<Tail>,
     /// Whether the logs' ends must be read: somebody else stored the last message, or nobody knows what was stored.
     pub(crate) look: bool,
-    /// Whether those are lost who were to move the positions of who sent what lies behind the stored head.
+    /// Whether others stored what lies behind the stored head, and may be lost who were to see to it: to the positions of
+    /// who sent it, and to who missed it.
     pub(crate) lost: bool,
+    /// The messages that this worker stored, the first and the last; no others lie between them.
+    pub(crate) stored: Option<(u64, u64)>,
     /// The last change stored.
     pub(crate) change_seq: u64,
     /// How far those who sent have read.
@@ -74,6 +77,12 @@ impl Burst {
         *position = seq.max(*position);
     }
 
+    /// Whether some of what lies behind a stored head that ends at `known`, up to `last`, were stored by others.
+    fn leaves_out(&self, known: u64, last: u64) -> bool {
+        let all = self.stored.is_some_and(|(first, stored)| first <= known + 1 && stored >= last);
+        known < last && (self.lost || !all)
+    }
+
     /// Without the positions: what is left where the head could not be written.
     fn head_only(&self) -> Self {
         Self { positions: BTreeMap::new(), ..self.clone() }
@@ -85,6 +94,15 @@ impl Burst {
         self.members_version = self.members_version.max(other.members_version);
         self.look |= other.look;
         self.lost |= other.lost;
+        self.stored = match (self.stored, other.stored) {
+            (Some((first, last)), Some((next, end))) if next == last + 1 => Some((first, end)),
+            (Some((next, end)), Some((first, last))) if next == last + 1 => Some((first, end)),
+            (Some(_), Some(_)) => {
+                self.lost = true;
+                None
+            }
+            (one, other) => one.or(other),
+        };
         self.change_seq = self.change_seq.max(other.change_seq);
         if other.tail.as_ref().map(|tail| tail.seq) > self.tail.as_ref().map(|tail| tail.seq) {
             self.tail = other.tail;
@@ -205,10 +223,14 @@ impl Worker {
             let ends = self.ends(request, id).await?;
             (tail, change_seq) = (ends.tail, ends.change_seq.max(change_seq));
         }
-        if let Some(tail) = tail.as_ref().filter(|_| burst.lost) {
-            self.move_lost(request, id, tail).await?;
+        let last = tail.as_ref().map_or(0, |tail| tail.seq);
+        let own = |known| !burst.leaves_out(known, last);
+        let mut raised = self.raise_head(request, id, tail.as_ref(), change_seq, own).await?;
+        if let (None, Some(tail)) = (&raised, &tail) {
+            self.see_to_lost(request, id, tail).await?;
+            raised = self.raise_head(request, id, Some(tail), change_seq, |_| true).await?;
         }
-        let document = self.raise_head(request, id, tail.as_ref(), change_seq).await?;
+        let document = raised.unwrap_or_default();
         Ok(Head {
             conversation: id.clone(),
             last_seq: document.last_seq,
@@ -217,8 +239,8 @@ impl Worker {
         })
     }
 
-    /// Moves the positions of those who sent what lies behind the stored head.
-    async fn move_lost(&self, request: &Request, id: &ConversationId, tail: &Tail) -> Result<(), Refusal> {
+    /// Moves the positions of those who sent what lies behind the stored head, and has noted who missed it.
+    async fn see_to_lost(&self, request: &Request, id: &ConversationId, tail: &Tail) -> Result<(), Refusal> {
         let stored = self.load::<HeadDocument>(request, &keys::head(id)).await?;
         let known = stored.map_or(0, |stored| stored.document.last_seq);
         let behind = usize::try_from(tail.seq.saturating_sub(known)).unwrap_or(usize::MAX);
@@ -239,26 +261,31 @@ impl Worker {
         if unmoved.is_empty() { Ok(()) } else { Err(Refusal::unavailable("positions were not moved")) }
     }
 
-    /// Raises the stored head to this tail and this change; it never falls.
-    pub(crate) async fn raise_head(
+    /// Raises the stored head to this tail and this change; it never falls. `None` where it ends at a message from which it
+    /// must not be raised.
+    async fn raise_head(
         &self,
         request: &Request,
         id: &ConversationId,
         tail: Option<&Tail>,
         change_seq: u64,
-    ) -> Result<HeadDocument, Refusal> {
+        may: impl Fn(u64) -> bool,
+    ) -> Result<Option<HeadDocument>, Refusal> {
         for attempt in 0..ATTEMPTS {
             self.back_off(attempt).await;
             let stored = self.load_written::<HeadDocument>(request, &keys::head(id)).await?;
             let known = stored.as_ref().map(|stored| stored.document.clone()).unwrap_or_default();
             let raised = known.clone().raised(tail, change_seq);
             if raised == known {
-                return Ok(known);
+                return Ok(Some(known));
+            }
+            if !may(known.last_seq) {
+                return Ok(None);
             }
             request.in_time(&self.env)?;
             let write = document::write(keys::head(id), &raised, document::expect(stored.as_ref()));
             match self.overwrite(write).await {
-                Ok(()) => return Ok(raised),
+                Ok(()) => return Ok(Some(raised)),
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
