@@ -101,8 +101,33 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    doing: VecDeque<oneshot::Sender<()>>,
-    coming: VecDeque<oneshot::Sender<()>>,
+    doing: Queue,
+    coming: Queue,
+}
+
+/// Who waits for a place, whoever came first in front.
+#[derive(Debug, Default)]
+struct Queue(VecDeque<oneshot::Sender<()>>);
+
+impl Waiting {
+    const fn of(&mut self, lane: Lane) -> &mut Queue {
+        match lane {
+            Lane::Doing => &mut self.doing,
+            Lane::Coming => &mut self.coming,
+        }
+    }
+}
+
+impl Queue {
+    /// One more waits. Who gave up is let go of here, since a lane without a place for long is never looked at otherwise.
+    fn begin(&mut self) -> oneshot::Receiver<()> {
+        while self.0.front().is_some_and(oneshot::Sender::is_closed) {
+            self.0.pop_front();
+        }
+        let (sender, turn) = oneshot::channel();
+        self.0.push_back(sender);
+        turn
+    }
 }
 
 impl fmt::Debug for Concurrency {
@@ -136,11 +161,7 @@ impl State {
     fn admit(&mut self) {
         for lane in [Lane::Doing, Lane::Coming] {
             while self.has_room(lane) {
-                let waiting = match lane {
-                    Lane::Doing => &mut self.waiting.doing,
-                    Lane::Coming => &mut self.waiting.coming,
-                };
-                let Some(next) = waiting.pop_front() else { break };
+                let Some(next) = self.waiting.of(lane).0.pop_front() else { break };
                 if next.send(()).is_ok() {
                     *self.taken(lane) += 1;
                 }
@@ -183,12 +204,7 @@ impl Concurrency {
                 *state.taken(lane) += 1;
                 None
             } else {
-                let (sender, turn) = oneshot::channel();
-                match lane {
-                    Lane::Doing => state.waiting.doing.push_back(sender),
-                    Lane::Coming => state.waiting.coming.push_back(sender),
-                }
-                Some(turn)
+                Some(state.waiting.of(lane).begin())
             }
         };
         if let Some(mut turn) = turn

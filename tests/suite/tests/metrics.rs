@@ -196,6 +196,26 @@ async fn in_the_world() -> Seen {
     seen
 }
 
+/// More is read at once than a worker has places for, from a store that answers nothing.
+async fn crowded() -> Seen {
+    let (mut seen, system) = (Seen::default(), System::start(8, 1, 1, &[]));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (gateway, service) = (system.gateway(0), token("backend", true, &system.env));
+    system.weather.freeze_store(system.env.instant() + Duration::from_secs(5));
+    let reads = (0..100).map(|n| {
+        let (gateway, service) = (gateway.clone(), service.clone());
+        async move {
+            let path = format!("/api/v1/conversations?user_id=u{n}");
+            call(&gateway, &service, "GET", &path, None).await.unwrap().0
+        }
+    });
+    let statuses = futures_util::future::join_all(reads).await;
+    assert!(statuses.contains(&503), "{statuses:?}");
+    seen.look_at(&system).await;
+    system.stop().await;
+    seen
+}
+
 /// A gateway whose subscription overflows.
 async fn overflowed() -> Seen {
     let env = Env::seeded(3);
@@ -291,6 +311,7 @@ async fn on_an_engine() -> Seen {
 fn every_metric_counts_something() {
     let paused = || Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let mut seen = paused().block_on(Box::pin(in_the_world())).0;
+    seen.extend(paused().block_on(Box::pin(crowded())).0);
     seen.extend(paused().block_on(Box::pin(overflowed())).0);
     let real = Builder::new_multi_thread().enable_all().build().unwrap();
     seen.extend(real.block_on(Box::pin(on_an_engine())).0);

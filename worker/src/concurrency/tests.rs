@@ -132,7 +132,9 @@ async fn a_place_is_not_given_to_who_has_gone() {
     let began = Instant::now();
     assert!(places.place(Lane::Doing, DEADLINE).await.is_none());
     assert_eq!(began.elapsed(), DEADLINE - ENOUGH);
+    assert!(places.place(Lane::Doing, DEADLINE).await.is_none());
+    assert_eq!(places.lock().waiting.doing.0.len(), 1, "who has gone is forgotten once another comes");
     drop(held);
     let state = places.lock();
-    assert_eq!((state.doing, state.waiting.doing.len()), (0, 0));
+    assert_eq!((state.doing, state.waiting.doing.0.len()), (0, 0));
 }
