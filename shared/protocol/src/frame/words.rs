@@ -159,6 +159,12 @@ impl Name {
 
     pub(super) fn write(&self, out: &mut String) {
         match self {
+            // As nearly every name is: without an allocation.
+            Self::Text(text) if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') => {
+                out.push('"');
+                out.push_str(text);
+                out.push('"');
+            }
             Self::Text(text) => out.push_str(Raw::of(text).get()),
             Self::Other(json) => out.push_str(json),
         }
