@@ -1,8 +1,9 @@
 //! The few HTTP calls that a run needs, on one connection.
 
-use std::net::SocketAddr;
+use std::{cell::RefCell, net::SocketAddr, ops::Range};
 
 use anyhow::{Context as _, bail, ensure};
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use simurgh_env::Env;
 use tokio::{
@@ -14,6 +15,9 @@ use crate::target::Target;
 
 /// Most bytes of an answer that are taken.
 const MAX_BODY: usize = 1024 * 1024;
+
+/// Conversations that are made at one time.
+const MAKERS: usize = 16;
 
 /// A connection to an HTTP/1.1 server.
 pub struct Http {
@@ -70,25 +74,34 @@ pub async fn is_ready(address: SocketAddr) -> bool {
     matches!(http.call("GET", "/readyz", None, "").await, Ok((200, _)))
 }
 
-/// Makes conversations `0..count` of `members` users each: the first of users 0 to M-1, and so on.
+/// Makes conversations `0..count`, each of the users that `members` says, some at a time.
+///
+/// # Errors
+/// Where one is refused.
 pub async fn make_conversations(
     target: &Target,
     count: usize,
-    members: usize,
+    members: impl Fn(usize) -> Range<usize>,
     env: &Env,
 ) -> anyhow::Result<()> {
     let token = target.token(&format!("s{}", target.run), true, env)?;
-    let mut http = Http::connect(target.address).await?;
-    for index in 0..count {
-        let names: Vec<_> = (index * members..(index + 1) * members).map(|user| target.user(user)).collect();
-        let body = json!({"id": target.conversation(index), "type": "group", "member_ids": names});
-        let (status, answer) =
-            http.call("POST", "/api/v1/conversations", Some(&token), &body.to_string()).await?;
-        if status != 201 && status != 200 {
-            let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
-            let reason = answer.pointer("/error/reason").and_then(Value::as_str).unwrap_or_default();
-            bail!("a conversation was not made: {status} {reason}");
+    let bodies = (0..count).map(|index| {
+        let names: Vec<_> = members(index).map(|user| target.user(user)).collect();
+        json!({"id": target.conversation(index), "type": "group", "member_ids": names}).to_string()
+    });
+    let bodies = RefCell::new(bodies);
+    let maker = async || {
+        let mut http = Http::connect(target.address).await?;
+        loop {
+            let Some(body) = bodies.borrow_mut().next() else { return anyhow::Ok(()) };
+            let (status, answer) = http.call("POST", "/api/v1/conversations", Some(&token), &body).await?;
+            if status != 201 && status != 200 {
+                let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+                let reason = answer.pointer("/error/reason").and_then(Value::as_str).unwrap_or_default();
+                bail!("a conversation was not made: {status} {reason}");
+            }
         }
-    }
+    };
+    try_join_all((0..MAKERS).map(|_| maker())).await?;
     Ok(())
 }

@@ -9,6 +9,7 @@ mod client;
 mod crowd;
 mod floor;
 mod frame;
+mod growth;
 mod http;
 mod options;
 mod process;
@@ -22,14 +23,14 @@ mod window;
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Parser as _;
 use options::{Command, Options, Traffic};
 use process::Process;
 use report::Figures;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use simurgh_env::Env;
-use start::{Kind, Started};
+use start::{Kind, Programs, Started};
 use target::Target;
 use tokio::{runtime, task::LocalSet};
 use tokio_util::sync::CancellationToken;
@@ -88,6 +89,10 @@ async fn drive(scenario: Command) -> anyhow::Result<()> {
         Command::Idle { drive, .. } => ("idle", drive),
         Command::Fanout { drive, .. } => ("fanout", drive),
         Command::Chat { drive, .. } => ("chat", drive),
+        Command::Log { drive, .. } => ("log", drive),
+        Command::List { drive, .. } => ("list", drive),
+        Command::Return { drive, .. } => ("return", drive),
+        Command::Start { drive, .. } => ("start", drive),
         Command::Storm { drive, .. } => ("storm", drive),
         Command::Slow { drive, .. } => ("slow", drive),
         Command::Floor { .. } | Command::Engine | Command::Check { .. } => return Ok(()),
@@ -105,6 +110,10 @@ async fn drive(scenario: Command) -> anyhow::Result<()> {
 
 async fn one(scenario: &Command, options: &options::Drive, server: &str) -> anyhow::Result<Figures> {
     let env = Env::system();
+    if let Command::Start { times, .. } = scenario {
+        let kind = Kind::named(server).context("must be started here")?;
+        return starts(kind, &options.programs, *times, &env).await;
+    }
     let started = match Kind::named(server) {
         Some(kind) => Some((kind, Started::start(kind, &options.programs, &env).await?)),
         None => None,
@@ -131,8 +140,29 @@ async fn one(scenario: &Command, options: &options::Drive, server: &str) -> anyh
     };
     let pace = Pace { rate: options.connect_rate, at_once: options.at_once, small_every: None };
     let mut drive = driving(target, processes, pace)?;
-    play(scenario, &mut drive, !options.no_user_topics).await?;
+    let worker = started.as_ref().map(|(_, started)| started.worker);
+    play(scenario, &mut drive, !options.no_user_topics, worker).await?;
     Ok(drive.figures)
+}
+
+/// How long a server takes until it serves, and what its processes take a while later.
+async fn starts(kind: Kind, programs: &Programs, times: usize, env: &Env) -> anyhow::Result<Figures> {
+    const IDLE: Duration = Duration::from_secs(3);
+    let (mut figures, mut took) = (Figures::default(), Vec::new());
+    for time in 1..=times {
+        let started = Started::start(kind, programs, env).await?;
+        took.push(started.last_took.as_secs_f64() * 1e3);
+        if time == times {
+            tokio::time::sleep(IDLE).await;
+            for process in &started.processes {
+                figures.add(format!("memory {} idle", process.name), process.memory() / 1e6, "MB");
+            }
+        }
+    }
+    took.sort_by(f64::total_cmp);
+    figures.add("serves after, median", took.get(took.len() / 2).copied().unwrap_or_default(), "ms");
+    figures.add("serves after, longest", took.last().copied().unwrap_or_default(), "ms");
+    Ok(figures)
 }
 
 /// A run on a server, with nothing measured yet.
@@ -140,7 +170,12 @@ fn driving(target: Target, processes: Vec<Process>, pace: Pace) -> anyhow::Resul
     Ok(Drive { run: Run::new(target)?, processes, pace, figures: Figures::default() })
 }
 
-async fn play(scenario: &Command, drive: &mut Drive, user_topics: bool) -> anyhow::Result<()> {
+async fn play(
+    scenario: &Command,
+    drive: &mut Drive,
+    user_topics: bool,
+    worker: Option<SocketAddr>,
+) -> anyhow::Result<()> {
     let shape = |conversations, members| Shape { conversations, members, user_topics };
     let phase = |traffic: &Traffic| Phase { rate: 0.0, seconds: traffic.seconds, bytes: traffic.bytes };
     match scenario {
@@ -151,16 +186,29 @@ async fn play(scenario: &Command, drive: &mut Drive, user_topics: bool) -> anyho
             drive.messages(shape(1, *members), &traffic.rates, phase(traffic), traffic.until_p99).await?;
             Ok(())
         }
-        Command::Chat { traffic, conversations, members, .. } => {
+        Command::Chat { traffic, conversations, members, besides, .. } => {
             let shape = shape(*conversations, *members);
+            let beside = growth::besides(drive, *besides).await?;
             drive.messages(shape, &traffic.rates, phase(traffic), traffic.until_p99).await?;
+            if let Some((idle, crowd)) = beside {
+                ensure!(idle.stats.lost_sockets.get() == 0, "idle sockets ended by themselves");
+                crowd.drop_all();
+            }
             Ok(())
+        }
+        Command::Log { lengths, tries, .. } => growth::log(drive, lengths, *tries).await,
+        Command::List { conversations, users, .. } => {
+            growth::list(drive, *conversations, *users, worker).await
+        }
+        Command::Return { traffic, users, each, within, .. } => {
+            let rate = traffic.rates.first().copied().context("a rate")?;
+            growth::come_back(drive, *users, *each, *within, Phase { rate, ..phase(traffic) }).await
         }
         Command::Storm { sockets, members, .. } => drive.storm(shape(sockets / members, *members)).await,
         Command::Slow { traffic, members, every, .. } => {
             let rate = traffic.rates.first().copied().context("a rate")?;
             drive.slow(shape(1, *members), Phase { rate, ..phase(traffic) }, *every).await
         }
-        Command::Floor { .. } | Command::Engine | Command::Check { .. } => Ok(()),
+        Command::Start { .. } | Command::Floor { .. } | Command::Engine | Command::Check { .. } => Ok(()),
     }
 }

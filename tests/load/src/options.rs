@@ -52,6 +52,54 @@ pub enum Command {
         /// Members of each
         #[arg(long, default_value_t = 20)]
         members: usize,
+        #[command(flatten)]
+        besides: Besides,
+    },
+    /// One conversation that grows: joins, messages and pages of history at each length
+    Log {
+        #[command(flatten)]
+        drive: Drive,
+        /// Messages in it; several are reached one after the other
+        #[arg(long = "length", default_values_t = [10, 1_000, 100_000])]
+        lengths: Vec<u64>,
+        /// Joins, messages and pages that are measured at each length
+        #[arg(long, default_value_t = 200)]
+        tries: usize,
+    },
+    /// Users with many conversations: joins of their topics and pages of their lists, the first and later ones
+    List {
+        #[command(flatten)]
+        drive: Drive,
+        /// Conversations of each
+        #[arg(long, default_value_t = 1_000)]
+        conversations: usize,
+        /// Users, all of them in all of these
+        #[arg(long, default_value_t = 20)]
+        users: usize,
+    },
+    /// Users with many conversations come back at once, while others chat
+    Return {
+        #[command(flatten)]
+        drive: Drive,
+        #[command(flatten)]
+        traffic: Traffic,
+        /// Users, a multiple of 100
+        #[arg(long, default_value_t = 5_000)]
+        users: usize,
+        /// Conversations of each, of 100 members
+        #[arg(long, default_value_t = 50)]
+        each: usize,
+        /// Seconds over which they come
+        #[arg(long, default_value_t = 10.0)]
+        within: f64,
+    },
+    /// Starts the servers: how long each takes until it serves, and what its processes then take
+    Start {
+        #[command(flatten)]
+        drive: Drive,
+        /// Starts of each
+        #[arg(long, default_value_t = 5)]
+        times: usize,
     },
     /// Everyone connects and joins, drops at once, and comes back
     Storm {
@@ -143,6 +191,18 @@ pub struct Drive {
     /// Clients that connect or join at one time
     #[arg(long, default_value_t = 128)]
     pub at_once: usize,
+}
+
+/// What is there besides, and should cost a message nothing.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Besides {
+    /// Idle sockets besides, in conversations of ten
+    #[arg(long, default_value_t = 0)]
+    pub idle: usize,
+
+    /// Conversations of two besides, whose members are not connected
+    #[arg(long, default_value_t = 0)]
+    pub known: usize,
 }
 
 /// Messages.

@@ -34,13 +34,13 @@ impl Drive {
     /// Where either does not work.
     pub async fn connect(&mut self, shape: Shape) -> anyhow::Result<Crowd> {
         if self.run.target.secret.is_some() {
-            http::make_conversations(&self.run.target, shape.conversations, shape.members, &self.run.env)
-                .await?;
+            let members = |index| index * shape.members..(index + 1) * shape.members;
+            http::make_conversations(&self.run.target, shape.conversations, members, &self.run.env).await?;
         }
         self.crowd(shape, "").await
     }
 
-    async fn crowd(&mut self, shape: Shape, prefix: &str) -> anyhow::Result<Crowd> {
+    pub(crate) async fn crowd(&mut self, shape: Shape, prefix: &str) -> anyhow::Result<Crowd> {
         let cpu = CpuSince::now(&self.processes);
         let (crowd, connected) = Crowd::connect(&self.run, shape, self.pace).await?;
         let Connected { elapsed, times, failures } = connected;
@@ -60,7 +60,7 @@ impl Drive {
         Ok(crowd)
     }
 
-    fn memory(&self) -> Vec<(String, f64)> {
+    pub(crate) fn memory(&self) -> Vec<(String, f64)> {
         self.processes.iter().map(|one| (one.name.clone(), one.memory())).collect()
     }
 
@@ -198,7 +198,7 @@ impl Drive {
         }
     }
 
-    fn lost_sockets(&self) -> anyhow::Result<()> {
+    pub(crate) fn lost_sockets(&self) -> anyhow::Result<()> {
         let lost = self.run.stats.lost_sockets.get();
         ensure!(lost == 0, "{lost} sockets or channels ended by themselves");
         Ok(())

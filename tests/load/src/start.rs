@@ -12,14 +12,14 @@ use std::{
 use anyhow::{Context as _, bail};
 use simurgh_env::Env;
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{http, process::Process};
 
 /// How long a program may take until it serves.
 const START: Duration = Duration::from_secs(30);
 /// How often it is asked.
-const ASK: Duration = Duration::from_millis(50);
+const ASK: Duration = Duration::from_millis(5);
 /// The secret of servers that are started here.
 pub const SECRET: &str = "load-secret";
 
@@ -75,7 +75,12 @@ impl Kind {
 /// Servers that run until this is dropped.
 pub struct Started {
     pub address: SocketAddr,
+    /// Where the worker listens, for its metrics.
+    pub worker: SocketAddr,
     pub processes: Vec<Process>,
+    /// From the start of the last program (`simurgh`, the gateway, the floor) until it served.
+    pub last_took: Duration,
+    last_began: Instant,
     children: Vec<Child>,
     folder: TempDir,
 }
@@ -106,8 +111,11 @@ impl Started {
     /// Where a program is missing, ends, or does not serve in time: with its last words.
     pub async fn start(kind: Kind, programs: &Programs, env: &Env) -> anyhow::Result<Self> {
         let address = loopback(free_port()?);
-        let mut started =
-            Self { address, processes: Vec::new(), children: Vec::new(), folder: tempfile::tempdir()? };
+        let worker = loopback(free_port()?);
+        let folder = tempfile::tempdir()?;
+        let (last_took, last_began) = (Duration::ZERO, env.instant());
+        let (processes, children) = (Vec::new(), Vec::new());
+        let mut started = Self { address, worker, processes, last_took, last_began, children, folder };
         match kind {
             Kind::Floor => started.floor("queued", programs)?,
             Kind::FloorDirect => started.floor("direct", programs)?,
@@ -123,6 +131,7 @@ impl Started {
         } else {
             started.until(env, async || http::is_ready(address).await).await?;
         }
+        started.last_took = started.last_began.elapsed();
         Ok(started)
     }
 
@@ -151,7 +160,7 @@ impl Started {
         let nats = format!("nats://127.0.0.1:{nats}");
         let mut worker = Command::new(programs.bin.join("simurgh-worker"));
         worker
-            .env("SIMURGH_WORKER_LISTEN", loopback(free_port()?).to_string())
+            .env("SIMURGH_WORKER_LISTEN", self.worker.to_string())
             .env("SIMURGH_DYNAMODB_ENDPOINT", engine)
             .envs([("SIMURGH_NATS_URL", nats.as_str()), ("SIMURGH_CREATE_TABLE", "true")])
             .envs([
@@ -164,6 +173,7 @@ impl Started {
         let mut gateway = Command::new(programs.bin.join("simurgh-gateway"));
         gateway.env("SIMURGH_NATS_URL", &nats);
         let gateway = self.gateway_settings(gateway, programs)?;
+        self.last_began = env.instant();
         self.spawn("gateway", gateway)
     }
 
@@ -189,7 +199,7 @@ impl Started {
             .env("SIMURGH_JWT_SECRET", SECRET);
         if command.get_program().to_string_lossy().ends_with("simurgh") {
             command
-                .env("SIMURGH_WORKER_LISTEN", loopback(free_port()?).to_string())
+                .env("SIMURGH_WORKER_LISTEN", self.worker.to_string())
                 .envs([("SIMURGH_EPHEMERAL", "true"), ("SIMURGH_DEMO_PAGE", "false")]);
         }
         settings(&mut command, programs)?;
