@@ -68,7 +68,8 @@ async fn page(http: &mut Http, path: &str, token: &str) -> anyhow::Result<Value>
 async fn read_units(worker: SocketAddr) -> anyhow::Result<f64> {
     let (_, body) = Http::connect(worker).await?.call("GET", "/metrics", None, "").await?;
     let text = String::from_utf8(body)?;
-    let counted = |line: &&str| line.starts_with(r#"simurgh_worker_counted_units_total{kind="read"}"#);
+    let counted =
+        |line: &&str| line.starts_with("simurgh_worker_counted_units_total{") && line.contains(r#""read""#);
     let line = text.lines().find(counted).context("the worker counts no units")?;
     Ok(line.rsplit(' ').next().unwrap_or_default().parse()?)
 }
