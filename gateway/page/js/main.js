@@ -8,6 +8,7 @@ import { Minted, Pasted } from "./client/token.js";
 import { el, soon } from "./view/dom.js";
 import { emblem } from "./view/emblem.js";
 import { List } from "./view/list.js";
+import { MuteDialog } from "./view/mute.js";
 import { Members } from "./view/people.js";
 import { Profile } from "./view/profile.js";
 import { ReceiptsDialog } from "./view/receipts.js";
@@ -47,6 +48,7 @@ class App {
     this.members = new Members(client);
     this.receipts = new ReceiptsDialog(client);
     this.remove = new RemoveDialog(client);
+    this.mute = new MuteDialog(client);
     this.list = new List(client, {
       select: (conversation) => this.show(conversation),
       start: () => this.start.open(),
@@ -67,6 +69,7 @@ class App {
       this.members.node,
       this.receipts.node,
       this.remove.node,
+      this.mute.node,
     );
     this.toggleWire(WIDE.matches);
     this.#listen();
@@ -94,6 +97,7 @@ class App {
       this.client.open(conversation);
       this.#thread = new Thread(this.client, conversation, {
         back: () => this.hide(),
+        mute: () => this.mute.open(conversation),
         people: () => this.members.open(conversation),
         wire: () => this.toggleWire(),
         remove: (message) => this.remove.open(conversation, message),
@@ -133,8 +137,9 @@ class App {
     this.profile.update();
     this.wire.update();
     this.members.update();
+    this.mute.update();
     this.#thread?.update();
-    const unread = client.list.reduce((sum, one) => sum + one.unread, 0);
+    const unread = client.list.filter(({ mute }) => !mute.until).reduce((sum, one) => sum + one.unread, 0);
     document.title = `${unread > 0 ? `(${unread}) ` : ""}${client.user} · Simurgh`;
   }
 

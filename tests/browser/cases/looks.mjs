@@ -15,7 +15,7 @@ const PAIRS = [
   ["ink", "paper"], ["ink", "surface"], ["soft", "paper"], ["soft", "surface"], ["soft", "raised"], ["accent", "surface"],
   ["on-accent", "accent"], ["on-mine", "mine"], ["on-mine", "mine-end"], ["soft-mine", "mine"], ["danger", "surface"],
   ["saffron", "paper"], ["night-ink", "night"], ["night-ink", "night-raised"], ["night-soft", "night"],
-  ["night-soft", "night-raised"], ["night-accent", "night-raised"],
+  ["night-soft", "night-raised"], ["night-accent", "night-raised"], ["night-ink", "night-line"],
 ];
 
 async function picture({ page }, name) {
@@ -128,6 +128,11 @@ for (const scheme of SCHEMES) {
       await picture(first, name("6-frames"));
       await first.page.getByRole("button", { name: "Close the frames" }).click();
 
+      await first.page.getByRole("button", { name: "Mute", exact: true }).click();
+      await fits(first, "muting");
+      await picture(first, name("6a-mute"));
+      await first.page.getByRole("button", { name: "Until I unmute it" }).click();
+      await first.page.getByRole("button", { name: "Muted", exact: true }).waitFor();
       await first.page.getByRole("button", { name: "People" }).click();
       await fits(first, "the members");
       await picture(first, name("7-people"));

@@ -38,6 +38,16 @@ export class Api {
     return this.#get(`/conversations/${encodeURIComponent(conversation_id)}/messages/${id}/receipts`);
   }
 
+  /** `{muted_until}`: one's own settings of a conversation. */
+  settings(id) {
+    return this.#get(`/conversations/${encodeURIComponent(id)}/settings`);
+  }
+
+  /** Mutes a conversation until an RFC 3339 time, or with null not any more; answers `{muted_until}`. */
+  mute(id, muted_until) {
+    return this.#call("PATCH", `/conversations/${encodeURIComponent(id)}/settings`, { muted_until });
+  }
+
   addMember(id, user) {
     return this.#call("PUT", `/conversations/${encodeURIComponent(id)}/members/${encodeURIComponent(user)}`);
   }
@@ -66,17 +76,27 @@ export class Api {
 
   async #call(method, path, body) {
     if (this.offline) throw new Error("You are offline.");
-    const response = await fetch(`/api/v1${path}`, {
-      method,
-      headers: {
-        authorization: `Bearer ${this.token.text}`,
-        ...(body ? { "content-type": "application/json" } : {}),
-      },
-      body: body && JSON.stringify(body),
-    });
-    const text = await response.text();
-    const answer = text ? JSON.parse(text) : {};
-    if (!response.ok) throw new Refused(answer.error ?? { reason: "unavailable", message: `HTTP ${response.status}` });
-    return answer;
+    const headers = { authorization: `Bearer ${this.token.text}`, ...(body ? { "content-type": "application/json" } : {}) };
+    let response;
+    let text;
+    try {
+      response = await fetch(`/api/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
+      text = await response.text();
+    } catch {
+      // What a browser says here, every browser says in its own words.
+      throw new Error("The server is out of reach.");
+    }
+    const answer = parsed(text);
+    if (response.ok && answer) return answer;
+    throw new Refused(answer?.error ?? { reason: "unavailable", message: `The server is out of order (HTTP ${response.status}).` });
+  }
+}
+
+/** What an answer says; nothing where it is no JSON, as when a balancer answers in the server's place. */
+function parsed(text) {
+  try {
+    return text ? JSON.parse(text) : {};
+  } catch {
+    return undefined;
   }
 }

@@ -5,6 +5,7 @@ import { Socket } from "../../vendor/phoenix.mjs";
 import { Api } from "./api.js";
 import { Conversation } from "./conversation.js";
 import { uuid } from "./ids.js";
+import { turn } from "./mute.js";
 import { People } from "./people.js";
 import { answer } from "./push.js";
 import { Tap } from "./tap.js";
@@ -86,7 +87,8 @@ export class Client extends EventTarget {
     // After each join. What the line missed meanwhile is in here and in the list.
     own.on("sync_complete", ({ unread }) => {
       for (const one of unread) this.conversations.get(one.conversation_id)?.synced(one);
-      this.#quietly(this.#loadList(), "The conversations could not be fetched");
+      for (const { mute } of this.conversations.values()) mute.asked = false;
+      this.#quietly(this.#loadList(), "The conversations could not be fetched").then(() => this.#recent.forEach((one) => this.#askMute(one)));
     });
     own.join().receive("ok", ({ status }) => {
       this.status = status;
@@ -96,9 +98,10 @@ export class Client extends EventTarget {
   }
 
   async #loadList(cursor) {
+    const drawn = turn();
     const { conversations, next_cursor } = await this.api.conversations(cursor);
     if (!this.loaded || cursor) this.#cursor = next_cursor;
-    for (const info of conversations) this.#learn(info);
+    for (const info of conversations) this.#learn(info).mute.learn(info.settings, drawn);
     this.loaded = true;
     this.#changed();
   }
@@ -140,7 +143,10 @@ export class Client extends EventTarget {
   async #notice(message) {
     const { conversation_id: id } = message;
     if (!this.conversations.has(id)) await this.#quietly(this.#fetch(id), "A conversation could not be fetched");
-    this.conversations.get(id)?.receive(message);
+    const conversation = this.conversations.get(id);
+    if (!conversation) return;
+    this.#askMute(conversation);
+    conversation.receive(message);
   }
 
   #updated({ conversation_id: id, change, user_id }) {
@@ -153,6 +159,9 @@ export class Client extends EventTarget {
         this.#looking = undefined;
         this.#quietly(this.#loadList(), "The conversations could not be fetched");
       }, LIST_LAG_MS);
+    } else if (change === "settings") {
+      // On another device, or on this one. One that is not known yet is asked about once it is.
+      if (known) this.#quietly(this.#fetchMute(known), "Whether a conversation is muted could not be fetched");
     } else {
       this.#quietly(this.#fetch(id), "A conversation could not be fetched");
     }
@@ -178,6 +187,24 @@ export class Client extends EventTarget {
     return this.#learn(info);
   }
 
+  /** Asks whether it is muted, unless that has been done since the connection was made. */
+  #askMute(conversation) {
+    if (conversation.mute.asked) return;
+    conversation.mute.asked = true;
+    this.#quietly(this.#fetchMute(conversation), "Whether a conversation is muted could not be fetched");
+  }
+
+  async #fetchMute({ id, mute }) {
+    const drawn = turn();
+    mute.learn(await this.api.settings(id), drawn);
+  }
+
+  /** Mutes a conversation on all of the user's devices, until an RFC 3339 time; with null not any more. */
+  async mute({ id, mute }, until) {
+    const drawn = turn();
+    mute.learn(await this.api.mute(id, until), drawn);
+  }
+
   async addMember(conversation, user) {
     await this.api.addMember(conversation.id, user);
     await this.#fetch(conversation.id);
@@ -191,6 +218,7 @@ export class Client extends EventTarget {
   /** Joins a conversation; beyond some, the one that was not looked at for longest leaves. */
   open(conversation) {
     conversation.open();
+    this.#askMute(conversation);
     this.#recent = [conversation, ...this.#recent.filter((one) => one !== conversation)];
     while (this.#recent.length > JOINED && this.#recent.at(-1).outbox.entries.length === 0) this.#recent.pop().close();
   }

@@ -3,6 +3,7 @@
 import { Presence } from "../../vendor/phoenix.mjs";
 
 import { mentionsOf, withMentions } from "./mentions.js";
+import { Mute } from "./mute.js";
 import { Outbox } from "./outbox.js";
 import { answer } from "./push.js";
 import { Receipts } from "./receipts.js";
@@ -36,6 +37,7 @@ export class Conversation extends EventTarget {
     super();
     this.client = client;
     this.timeline = new Timeline(client.user);
+    this.mute = new Mute(() => this.#changed());
     this.typists = new Typists(() => this.#changed());
     this.typist = new Typist((event) => this.joined && this.#channel.push(event, {}));
     this.outbox = new Outbox({

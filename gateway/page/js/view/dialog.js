@@ -8,10 +8,11 @@ let count = 0;
 export class Dialog {
   constructor(title) {
     const id = `dialog-${(count += 1)}`;
+    this.heading = el("h2", { id }, title);
     this.node = el(
       "dialog",
       { class: "dialog", "aria-labelledby": id },
-      el("header", {}, el("h2", { id }, title), el("button", { class: "round", "aria-label": "Close", onclick: () => this.close() }, icon("close"))),
+      el("header", {}, this.heading, el("button", { class: "round", "aria-label": "Close", onclick: () => this.close() }, icon("close"))),
     );
   }
 

@@ -4,6 +4,7 @@ import { isGone } from "../client/timeline.js";
 import { avatar, avatars } from "./avatar.js";
 import { arrows, el, place } from "./dom.js";
 import { icon } from "./icons.js";
+import { muted } from "./mute.js";
 import { brief } from "./time.js";
 import { NEWCOMERS } from "./welcome.js";
 
@@ -56,6 +57,7 @@ export class List {
     if (shown !== row.shown) {
       row.shown = shown;
       row.button.classList.toggle("unread", look.unread > 0);
+      row.button.classList.toggle("muted", Boolean(look.mutedUntil));
       row.button.replaceChildren(...this.#parts(look));
     }
     return row.node;
@@ -77,10 +79,11 @@ export class List {
       time: brief(conversation.activity),
       unread: conversation.unread,
       mentioned: conversation.mentioned,
+      mutedUntil: conversation.mute.until,
     };
   }
 
-  #parts({ title, faces, status, typing, preview, time, unread, mentioned }) {
+  #parts({ title, faces, status, typing, preview, time, unread, mentioned, mutedUntil }) {
     const [only = this.client.user] = faces;
     return [
       faces.length > 1 ? avatars(faces) : avatar(only, { status }),
@@ -90,6 +93,7 @@ export class List {
       el(
         "span",
         { class: "badges" },
+        mutedUntil && el("span", { class: "mute", title: muted(mutedUntil) }, icon("muted"), el("span", { class: "sr" }, "muted, ")),
         mentioned && el("span", { class: "named", title: "You are named" }, el("span", { "aria-hidden": "true" }, "@"), el("span", { class: "sr" }, "You are named, ")),
         unread > 0 && el("span", { class: "badge" }, unread > 99 ? "99+" : String(unread), el("span", { class: "sr" }, " unread")),
       ),

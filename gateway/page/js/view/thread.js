@@ -5,6 +5,7 @@ import { Compose } from "./compose.js";
 import { arrows, el, place } from "./dom.js";
 import { icon } from "./icons.js";
 import { Line, keyOf } from "./message.js";
+import { muted } from "./mute.js";
 import { presence } from "./people.js";
 import { day, seen } from "./time.js";
 
@@ -21,22 +22,24 @@ export class Thread {
   #firstKey;
 
   /**
-   * `back()` on a phone; `people()` opens the members; `wire()` the frames; `remove(message)` and `receipts(message)` their
-   * dialogs; `inviting` on a local stack.
+   * `back()` on a phone; `mute()` and `people()` open their dialogs, `wire()` the frames; `remove(message)` and
+   * `receipts(message)` ask about a message; `inviting` on a local stack.
    */
-  constructor(client, conversation, { back, people, wire, remove, receipts, inviting }) {
+  constructor(client, conversation, { back, mute, people, wire, remove, receipts, inviting }) {
     Object.assign(this, { client, conversation, inviting });
     // Where the unread ones began when it was opened.
     this.newFrom = conversation.unread > 0 ? conversation.last_read_seq + 1 : Infinity;
     this.face = el("span", {});
     this.heading = el("h2", { class: "thread-title" });
     this.under = el("p", { class: "thread-under" });
+    this.bell = el("button", { class: "round", onclick: mute });
     this.head = el(
       "header",
       { class: "thread-head" },
       el("button", { class: "round back", "aria-label": "Back to the conversations", onclick: back }, icon("back")),
       this.face,
       el("div", { class: "thread-names" }, this.heading, this.under),
+      this.bell,
       el("button", { class: "round", "aria-label": "People", title: "People", onclick: people }, icon("people")),
       el("button", { class: "round", "aria-label": "Frames", title: "Frames on the wire", onclick: wire }, icon("wave")),
     );
@@ -125,6 +128,7 @@ export class Thread {
       this.heading.textContent = title;
       this.face.replaceChildren(others.length > 1 ? avatars(others) : avatar(others[0] ?? client.user, { status }));
     }
+    this.#updateBell();
     const here = conversation.here.length;
     const about = !direct
       ? `${conversation.members.length} people${here > 0 && client.connected ? `, ${here} here now` : ""}`
@@ -139,6 +143,15 @@ export class Thread {
     const typists = conversation.typists.users;
     const typing = typists.length === 0 ? "" : typists.length === 1 ? `${typists[0]} is typing` : `${typists.slice(0, 3).join(", ")} are typing`;
     if (this.typing.textContent !== typing) this.typing.textContent = typing;
+  }
+
+  #updateBell() {
+    const { until } = this.conversation.mute;
+    const words = muted(until);
+    if (this.bell.title === words) return;
+    this.bell.title = words;
+    this.bell.setAttribute("aria-label", words);
+    this.bell.replaceChildren(icon(until ? "muted" : "bell"));
   }
 
   #updateLines() {

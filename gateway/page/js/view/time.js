@@ -32,6 +32,13 @@ export function brief(time) {
   return date.format(new Date(time));
 }
 
+/** Until when something lasts, in a sentence. */
+export function ending(time) {
+  const ago = daysAgo(time);
+  if (ago === 0) return `until ${timeOfDay(time)}`;
+  return ago === -1 ? `until tomorrow at ${timeOfDay(time)}` : `until ${dateWithYear.format(new Date(time))}`;
+}
+
 /** When somebody was last seen, in a sentence. */
 export function seen(time) {
   if (!time) return "offline";
