@@ -108,7 +108,8 @@ async function main() {
 }
 
 main().then(
-  (code) => process.exit(code),
+  // What was said goes out first: a pipe takes it by and by.
+  (code) => process.stdout.write("", () => process.exit(code)),
   (error) => {
     console.error(error.message);
     process.exit(1);
