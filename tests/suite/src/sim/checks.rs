@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     admin::Admin,
     agent::Agent,
+    ledger::Position,
     presence::Shown,
     scene::{AWAY, ROOMS, Stage, USERS, surely},
     screen::{Channel, Reactions, reactions},
@@ -42,6 +43,7 @@ pub(super) async fn all(stage: &Stage, agents: &[Agent], admin: &Admin) -> Vec<S
             screen(agent, room, &stored, &mut wrong);
         }
         kept_reactions(stage, room, &stored, &mut wrong);
+        positions(stage, room, &stored, &mut wrong).await;
         presence(agents, room, &mut wrong);
     }
     contacts(agents, admin, &mut wrong);
@@ -228,6 +230,26 @@ fn kept_reactions(stage: &Stage, room: &str, stored: &[Stored], wrong: &mut Wron
         let is = message.reactions.get(emoji).is_some_and(|users| users.contains(user));
         wrong.unless(held.is_none_or(|held| held == is), || {
             format!("{of}: {emoji} of {user} on {} was answered {held:?} last and is {is}", message.seq)
+        });
+    }
+}
+
+/// Positions never fall: what was marked is read, or delivered, by the receipts, also of what is hidden or deleted.
+async fn positions(stage: &Stage, room: &str, stored: &[Stored], wrong: &mut Wrong) {
+    let marked: Vec<_> = stage.ledger.known().positions.iter().map(|(of, seq)| (of.clone(), *seq)).collect();
+    for (((of, user), position), seq) in marked.into_iter().filter(|(((of, _), _), _)| of == room) {
+        // Receipts are of others' messages.
+        let mut before = stored.iter().rev().skip_while(|message| message.seq > seq);
+        let Some(message) = before.find(|message| message.sender != user) else { continue };
+        let path = format!("/api/v1/conversations/{room}/messages/{}/receipts", message.id);
+        let (status, answer) = surely(&stage.system, "GET", &path, None).await;
+        let row = answer["receipts"].as_array().into_iter().flatten().find(|row| row["user_id"] == user);
+        let field = match position {
+            Position::Read => "read",
+            Position::Delivered => "delivered",
+        };
+        wrong.unless(row.is_some_and(|row| row[field] == true), || {
+            format!("{of}: {user} has {field} {seq}, and of {} it says {status} {answer}", message.seq)
         });
     }
 }

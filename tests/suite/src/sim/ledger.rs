@@ -50,6 +50,15 @@ struct Membership {
     back_since: Option<Instant>,
 }
 
+/// How far a member is with a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Position {
+    /// It has read so far.
+    Read,
+    /// So much has come to one of its devices.
+    Delivered,
+}
+
 /// What is known.
 #[derive(Debug, Default)]
 pub struct Known {
@@ -63,6 +72,8 @@ pub struct Known {
     pub deletions: BTreeMap<(String, String), bool>,
     /// Messages that a user deleted for itself, or tried to: conversation, message, user.
     pub hidden: BTreeMap<(String, String, String), bool>,
+    /// How far members are, as was acknowledged.
+    pub positions: BTreeMap<(Member, Position), u64>,
     /// How long acknowledgements took, from the first push of the message.
     pub latencies: Vec<Duration>,
     /// Acknowledgements that were told to be duplicates.
@@ -114,6 +125,13 @@ impl Ledger {
                 known.latencies.push(latency);
             }
         }
+    }
+
+    /// That a member is so far was acknowledged.
+    pub fn marked(&self, member: Member, position: Position, seq: u64) {
+        let mut known = self.known();
+        let held = known.positions.entry((member, position)).or_default();
+        *held = seq.max(*held);
     }
 
     /// A removal is about to be asked for.

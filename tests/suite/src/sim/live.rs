@@ -12,7 +12,7 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use super::{
     agent::{Agent, Change, Outgoing, Toggle},
-    ledger::Name,
+    ledger::{Name, Position},
     scene::{Phase, ROOMS},
     screen::Channel,
 };
@@ -46,8 +46,9 @@ enum What {
     /// A change, and whether its message was known to be deleted.
     Change(Change, bool),
     Choose(String),
-    Read {
+    Mark {
         room: &'static str,
+        position: Position,
         seq: u64,
     },
     Other,

@@ -10,6 +10,7 @@ use crate::{
     client::token,
     sim::{
         agent::{Outgoing, Toggle},
+        ledger::Position,
         scene::{ROOMS, ask},
         screen::Channel,
     },
@@ -39,7 +40,8 @@ impl Live<'_> {
                 self.start_toggle(room);
                 self.repeat().await
             }
-            26 | 27 if self.is_in(room) => self.read(room).await,
+            26 if self.is_in(room) => self.mark(room, Position::Read).await,
+            27 if self.is_in(room) => self.mark(room, Position::Delivered).await,
             28 if self.is_in(room) => self.ask(&topic, "typing_start", json!({}), What::Other).await,
             29 if self.is_in(room) => {
                 if let Some(screen) = self.agent.screens.get_mut(room) {
@@ -125,11 +127,16 @@ impl Live<'_> {
             held.map(|held| Toggle { reaction, add: !held, in_flight: false, not_before: None });
     }
 
-    async fn read(&mut self, room: &'static str) -> Result<(), Broken> {
+    /// What is shown last was read, or has come, whatever became of it.
+    async fn mark(&mut self, room: &'static str, position: Position) -> Result<(), Broken> {
         let Some(screen) = self.agent.screens.get(room) else { return Ok(()) };
         let Some((seq, (message, _))) = screen.shown.last_key_value() else { return Ok(()) };
         let (seq, payload) = (*seq, json!({"message_id": message}));
         let topic = format!("conversation:{room}");
-        self.ask(&topic, "mark_as_read", payload, What::Read { room, seq }).await
+        let event = match position {
+            Position::Read => "mark_as_read",
+            Position::Delivered => "mark_as_delivered",
+        };
+        self.ask(&topic, event, payload, What::Mark { room, position, seq }).await
     }
 }

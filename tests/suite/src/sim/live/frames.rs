@@ -85,7 +85,7 @@ impl Live<'_> {
                 What::Send((of, ..)) | What::Conflict((of, ..)) => of == room,
                 What::Change(change, _) => change.room == room,
                 What::Toggle(toggle) => toggle.reaction.0 == room,
-                What::Read { room: of, .. } | What::Leave(of) => *of == room,
+                What::Mark { room: of, .. } | What::Leave(of) => *of == room,
                 _ => false,
             };
             if of_room {

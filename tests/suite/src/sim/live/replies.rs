@@ -8,7 +8,12 @@ use tokio::time::Instant;
 use super::{Asked, Broken, Live, What};
 use crate::{
     client::token,
-    sim::{agent::Toggle, ledger::Name, scene::ask, screen::Channel},
+    sim::{
+        agent::Toggle,
+        ledger::{Name, Position},
+        scene::ask,
+        screen::Channel,
+    },
 };
 
 impl Live<'_> {
@@ -42,11 +47,18 @@ impl Live<'_> {
                     *in_flight = false;
                 }
             }
-            What::Read { room, seq } => {
+            What::Mark { room, position, seq } => {
                 let member = self.agent.member(room);
-                self.agent.stage.ledger.judge(&member, "reading", asked.at, reason);
-                if reason.is_none() && response["last_read_seq"].as_u64() < Some(seq) {
-                    self.agent.wrong(&format!("read {seq}, and the position is {response}"));
+                self.agent.stage.ledger.judge(&member, "marking", asked.at, reason);
+                let now = match position {
+                    Position::Read => &response["last_read_seq"],
+                    Position::Delivered => &response["last_delivered_seq"],
+                };
+                if reason.is_none() && now.as_u64() < Some(seq) {
+                    self.agent.wrong(&format!("{position:?} {seq}, and the position is {response}"));
+                }
+                if reason.is_none() {
+                    self.agent.stage.ledger.marked(member, position, seq);
                 }
             }
             What::Other => {}
