@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use divan::{Bencher, counter::ItemsCount};
 use simurgh_gateway::{
+    blocks::Unseen,
     mailbox::{ChannelId, Mailbox, SocketId},
     metrics::{Asked, Metrics},
     session::{Effect, Gate, Session},
@@ -82,6 +83,7 @@ fn fan_out(bencher: Bencher, members: u64) {
                 join_ref: Ref::text("1"),
                 mailbox: Arc::clone(&mailbox),
                 head: Head { conversation: id.clone(), last_seq: 0, change_seq: 0, members_version: 1 },
+                unseen: Unseen::default(),
             });
             mailbox
         })
@@ -92,7 +94,7 @@ fn fan_out(bencher: Bencher, members: u64) {
     bencher.counter(ItemsCount::new(members)).bench_local(|| {
         seq += 1;
         let payload = Raw::from_string(format!(r#"{{"seq":{seq},"content":"{content}"}}"#)).unwrap();
-        let event = ConversationEvent::Messages(vec![Logged { seq, payload }]);
+        let event = ConversationEvent::Messages(vec![Logged::new(seq, payload)]);
         topic.event(ConversationEnvelope { members_version: 1, event });
         for mailbox in &mailboxes {
             items.clear();

@@ -8,6 +8,7 @@ use axum::Router;
 use self::calls::Calls;
 use crate::{Shared, config::ServiceCalls};
 
+mod blocks;
 mod caller;
 mod calls;
 mod contacts;
@@ -50,7 +51,7 @@ pub fn internal(shared: Arc<Shared>) -> Router {
 
 /// All calls, each described where it is.
 fn calls() -> Calls {
-    [conversations::calls, settings::calls, messages::calls, contacts::calls, users::calls]
+    [conversations::calls, settings::calls, messages::calls, contacts::calls, blocks::calls, users::calls]
         .into_iter()
         .fold(Calls::default(), |calls, more| more(calls))
 }

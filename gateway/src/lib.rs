@@ -7,6 +7,7 @@ mod adjacent;
 pub mod admission;
 pub mod api;
 pub mod auth;
+pub mod blocks;
 pub mod config;
 pub mod diagnosis;
 pub mod few;

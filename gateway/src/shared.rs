@@ -12,6 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admission::{Admission, Pacer},
     auth::Auth,
+    blocks::Blocks,
     config::Settings,
     heads::Heads,
     leases::Leases,
@@ -48,6 +49,8 @@ pub struct Shared {
     pub topics: Topics,
     /// How topics ask where their logs end.
     pub heads: Heads,
+    /// Who blocks whom, as far as it was heard.
+    pub blocks: Blocks,
     /// The users' presence.
     pub users: Users,
     /// Whom they see.

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Shared, diagnosis,
+    Shared, blocks, diagnosis,
     form::{Encoded, Form},
     mailbox::{ChannelId, Mailbox, SocketId},
     metrics::Metrics,
@@ -370,6 +370,7 @@ pub(crate) async fn receive(shared: &Arc<Shared>, delivery: Delivery) {
         Ok(GatewayEnvelope::Visibility { viewer, seen }) => {
             shared.visible.tell(visible::Message::Visibility { viewer, seen }).await;
         }
+        Ok(GatewayEnvelope::Blocks { one, other }) => blocks::changed(shared, [one, other]),
         Ok(GatewayEnvelope::Revoked(revocation)) => shared.sockets.revoke(&revocation),
         Ok(GatewayEnvelope::Sockets { conversation, user }) => {
             if let Some(reply_to) = delivery.reply_to {

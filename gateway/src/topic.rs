@@ -9,12 +9,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use simurgh_protocol::{
-    ConversationId, Raw, Ref, Timestamp, UserId,
+    ConversationId, Raw, Ref, UserId,
     envelope::{ConversationEnvelope, ConversationEvent, Head, Membership, PresenceChange, Range},
     event::sent,
 };
 
 use crate::{
+    blocks::Unseen,
     form::{Encoded, Form},
     mailbox::{ChannelId, Mailbox, SocketId},
     metrics::Metrics,
@@ -26,9 +27,11 @@ pub mod entry;
 pub(crate) mod logs;
 pub mod presence;
 pub mod report;
+mod unseen;
 
 use channel::Channel;
 use presence::{Arrival, Presence, Step};
+use unseen::Unseens;
 
 /// A channel that was joined here.
 #[derive(Clone, Debug)]
@@ -45,6 +48,8 @@ pub struct Joined {
     pub mailbox: Arc<Mailbox>,
     /// Where the logs stood in the join's reply.
     pub head: Head,
+    /// Whom the user does not see.
+    pub unseen: Unseen,
 }
 
 /// A conversation's state on this gateway.
@@ -62,6 +67,8 @@ pub struct Topic {
     pub presence: Presence,
     /// Whether any channel may lack the state of presence.
     any_stale: bool,
+    /// Whom users here do not see.
+    unseen: Unseens,
     metrics: Arc<Metrics>,
 }
 
@@ -79,6 +86,7 @@ impl Topic {
             members_version: 0,
             presence: Presence::default(),
             any_stale: false,
+            unseen: Unseens::default(),
             metrics,
         }
     }
@@ -93,6 +101,9 @@ impl Topic {
     pub fn join(&mut self, joined: Joined) {
         self.heard_of(&joined.head);
         let key = (joined.mailbox.socket, joined.channel);
+        if let Some(user) = &joined.user {
+            self.begin_unseen(user, joined.unseen.clone());
+        }
         self.channels.insert(key, Box::new(Channel::new(joined)));
         self.any_stale = true;
         self.push_state(key);
@@ -101,6 +112,7 @@ impl Topic {
     /// A channel is gone.
     pub fn leave(&mut self, socket: SocketId, channel: ChannelId) {
         self.channels.remove(&(socket, channel));
+        self.forget_unseen();
     }
 
     /// Whether the user has a channel here.
@@ -145,7 +157,7 @@ impl Topic {
         }
         self.members_version = self.members_version.max(envelope.members_version);
         match envelope.event {
-            ConversationEvent::Messages(messages) => {
+            ConversationEvent::Messages(messages) | ConversationEvent::Apart(messages) => {
                 messages.iter().for_each(|logged| self.message(logged, None));
             }
             ConversationEvent::Change(change) => self.change(&change),
@@ -169,7 +181,7 @@ impl Topic {
     pub fn range(&mut self, range: &Range) {
         self.heard_of(&range.head);
         let hidden = logs::hidden_in(&range.changes);
-        for logged in &range.messages {
+        for logged in range.told() {
             self.message(logged, hidden.get(&logged.seq));
         }
         for change in &range.changes {
@@ -217,26 +229,6 @@ impl Topic {
             .collect()
     }
 
-    /// `presence_diff` to everybody here.
-    pub fn tell_presence(&mut self) {
-        if self.presence.has_diff() {
-            let diff = self.presence.take_diff();
-            self.tell(sent::PRESENCE_DIFF, &diff, None);
-        }
-    }
-
-    /// `user_joined` and `user_left` to the others.
-    pub fn tell_arrivals(&mut self, arrivals: &[Arrival], now: Timestamp) {
-        for arrival in arrivals {
-            let (event, user) = match arrival {
-                Arrival::Joined(user) => (sent::USER_JOINED, user),
-                Arrival::Left(user) => (sent::USER_LEFT, user),
-            };
-            let payload = Raw::of(&serde_json::json!({"user_id": user, "timestamp": now}));
-            self.tell(event, &payload, Some(user));
-        }
-    }
-
     /// Where the logs reach by all that was heard.
     #[must_use]
     pub fn head(&self) -> Head {
@@ -259,12 +251,12 @@ impl Topic {
         channel.full.is_none() && channel.checked_at >= self.members_version
     }
 
-    /// What has no place in a log: it is lost to those who have no room.
-    fn tell(&mut self, event: &str, payload: &Raw, except: Option<&UserId>) {
+    /// What has no place in a log, to those of these users: it is lost to those who have no room.
+    fn tell_to(&mut self, event: &str, payload: &Raw, to: impl Fn(Option<&UserId>) -> bool) {
         let members_version = self.members_version;
         let (mut deliveries, mut encoded) = (0, Encoded::new(&self.name, event, payload));
         for ((_, id), channel) in &mut self.channels {
-            if except.is_some() && except == channel.user.as_ref() {
+            if !to(channel.user.as_ref()) {
                 continue;
             }
             let served = channel.checked_at >= members_version && channel.full.is_none();
@@ -294,7 +286,7 @@ impl Topic {
         let members_version = self.members_version;
         let wants = |channel: &&mut Box<Channel>| channel.stale && channel.checked_at >= members_version;
         let Some(channel) = self.channels.get_mut(&key).filter(wants) else { return };
-        let state = self.presence.state();
+        let state = self.presence.state(self.unseen.of(channel.user.as_ref()));
         let frame = channel.form.push(&channel.join_ref, &self.name, sent::PRESENCE_STATE, &state);
         channel.stale = !channel.push(key.1, 0, &self.id, &self.metrics, || frame);
         self.any_stale |= channel.stale;
@@ -328,6 +320,7 @@ impl Topic {
             }
             !gone
         });
+        self.forget_unseen();
         closed
     }
 }

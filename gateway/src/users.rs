@@ -29,6 +29,7 @@ use crate::{
 mod entry;
 mod messages;
 mod shown;
+mod unseen;
 mod user;
 
 use entry::{Written, write};
@@ -115,6 +116,7 @@ impl Actor {
                 self.touch(&user);
             }
             Message::Chosen { user, chosen } => self.choose(&user, chosen),
+            Message::Unseen { user, unseen } => self.unseen(user, unseen),
             Message::Again(renamed) => {
                 for state in self.users.values_mut() {
                     (state.dirty, state.known, state.retell) = (true, false, true);

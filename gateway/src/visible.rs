@@ -10,14 +10,14 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use simurgh_backplane::{Bucket, BusError, subject};
 use simurgh_protocol::{
     Refusal, UserId,
-    envelope::{self, Call, EntryMark, Principal, UserPresence},
+    envelope::{self, EntryMark, Sees, UserPresence},
 };
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 
-use crate::Shared;
+use crate::{Shared, blocks};
 
 mod agenda;
 mod message;
@@ -61,7 +61,7 @@ type Found = BTreeMap<UserId, Entered>;
 
 enum Done {
     Read(Vec<(UserId, Want)>, Result<Found, BusError>),
-    Asked(UserId, Result<Vec<UserId>, Refusal>),
+    Asked(UserId, Result<Sees, Refusal>),
 }
 
 struct Actor {
@@ -229,8 +229,9 @@ impl Actor {
                 self.questions.done(&user);
                 match sees {
                     _ if !self.view.has_viewer(&user) => {}
-                    Ok(sees) => {
-                        let unknown = self.view.set_visible(&user, sees, now);
+                    Ok(Sees { visible, unseen }) => {
+                        let apart = unseen.into_iter().collect();
+                        let unknown = self.view.set_visible(&user, visible, &apart, now);
                         self.want_all(unknown);
                     }
                     Err(_) => {
@@ -286,10 +287,11 @@ impl Actor {
     }
 }
 
-/// Whom a user may see.
-async fn ask(shared: &Shared, user: &UserId) -> Result<Vec<UserId>, Refusal> {
-    let asked = shared.workers.call(Principal::User(user.clone()), Call::Visible).await?;
-    asked.body.parse().map_err(|error: serde_json::Error| Refusal::unavailable(error.to_string()))
+/// Whom a user may see; whom it does not, the conversations that it joined are to know, too.
+async fn ask(shared: &Shared, user: &UserId) -> Result<Sees, Refusal> {
+    let (unseen, sees) = blocks::sees(shared, user).await?;
+    blocks::tell(shared, user, unseen).await;
+    Ok(sees)
 }
 
 /// Reads the entries of users.

@@ -31,6 +31,7 @@ created = set()
 sent = defaultdict(list)
 # All that answers named, those that were deleted, too: nothing replaces them.
 named = set()
+# Those of pages by path: one list's are no other's.
 cursors = defaultdict(list, since=[SCENE["since"]])
 statuses = defaultdict(Counter)
 
@@ -118,8 +119,12 @@ def in_query(called, query):
     for name in ("cursor", "since"):
         # A cursor is opaque: only the service makes them.
         if query.get(name):
-            query[name] = one_of(["", *cursors[name]], query[name])
+            query[name] = one_of(["", *cursors[pool_of(name, called[1])]], query[name])
     return query
+
+
+def pool_of(name, path):
+    return path if name == "cursor" else name
 
 
 def in_body(called, body, room):
@@ -163,8 +168,9 @@ def after_call(ctx, case, response):
         if not body["duplicate"]:
             sent[body["message"]["conversation_id"]].append(body["message_id"])
     for name, key in (("cursor", "next_cursor"), ("since", "change_cursor")):
-        if isinstance(body, dict) and body.get(key) and len(cursors[name]) < 20:
-            cursors[name].append(body[key])
+        pool = cursors[pool_of(name, case.operation.path)]
+        if isinstance(body, dict) and body.get(key) and len(pool) < 20:
+            pool.append(body[key])
 
 
 @atexit.register

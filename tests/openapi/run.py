@@ -103,7 +103,8 @@ def scene(system, token):
     done("POST", "/conversations", {"type": "direct", "member_ids": [GUESTS[0]]})
     done("PUT", f"/contacts/{GUESTS[1]}")
     # For each end of a path, whose ids go there; elsewhere it is the guests'.
-    users = {"/presence": [CALLER, GUESTS[0]], "/sessions": ["gone"]}
+    # With whom one blocks no direct conversation is begun.
+    users = {"/presence": [CALLER, GUESTS[0]], "/sessions": ["gone"], "/blocks/{user_id}": ["stranger"]}
     return {"rooms": rooms, "users": users, "guests": GUESTS, "caller": CALLER, "since": since}
 
 

@@ -42,6 +42,9 @@ pub struct MembersDocument {
     /// The request that completed the conversation: another attempt of that one created it, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_by: Option<Uuid>,
+    /// Of a direct conversation, who of the two blocks the other.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub blocked_by: BTreeSet<UserId>,
 }
 
 /// The members of a conversation at one version.
@@ -57,6 +60,8 @@ pub struct Roster {
     pub completed_by: Option<Uuid>,
     /// Who.
     pub members: BTreeSet<UserId>,
+    /// Of a direct conversation, who of the two blocks the other.
+    pub blocked_by: BTreeSet<UserId>,
 }
 
 /// Rosters read lately. Each is the truth only while its version is the stored one.
@@ -70,6 +75,17 @@ impl Rosters {
 }
 
 impl Roster {
+    /// Who does not get what this member says: the other one, who blocks it.
+    pub(crate) fn deaf_to(&self, member: &UserId) -> Option<&UserId> {
+        let deaf = self.blocked_by.iter().find(|user| *user != member);
+        deaf.filter(|_| self.members.contains(member))
+    }
+
+    /// Whom this member does not see here, nor that one it: the other one, where one of the two blocks the other.
+    pub(crate) fn unseen(&self, member: &UserId) -> Option<&UserId> {
+        self.members.iter().find(|user| *user != member && !self.blocked_by.is_empty())
+    }
+
     /// About the bytes that it takes in memory.
     fn bytes(&self) -> usize {
         self.members.iter().map(|user| user.as_str().len() + MEMBER_BYTES).sum::<usize>() + ROSTER_BYTES
@@ -107,8 +123,9 @@ impl Worker {
             let members = members_in(&self.load_whole(request, keys::all_members(id)).await?)?;
             read = self.load(request, &key).await?;
             if read.as_ref().is_some_and(|again| again.version == version) {
-                let MembersDocument { kind, changed_at, completed_by, .. } = document;
-                let roster = Arc::new(Roster { version, kind, changed_at, completed_by, members });
+                let MembersDocument { kind, changed_at, completed_by, blocked_by, .. } = document;
+                let roster = Roster { version, kind, changed_at, completed_by, members, blocked_by };
+                let roster = Arc::new(roster);
                 self.memory.rosters.0.put(id.clone(), Arc::clone(&roster), roster.bytes());
                 return Ok(Some(roster));
             }
@@ -155,6 +172,7 @@ mod tests {
             changed_at: Timestamp::default(),
             completed_by: None,
             members: members.iter().map(|user| UserId::new(user).unwrap()).collect(),
+            blocked_by: BTreeSet::new(),
         }))
     }
 

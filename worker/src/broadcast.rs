@@ -2,6 +2,7 @@
 //! logs' sequence numbers or by the next read.
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -48,6 +49,23 @@ pub(crate) struct Notice {
     pub(crate) event: &'static str,
     /// Its payload.
     pub(crate) payload: Raw,
+    /// Who is not told.
+    pub(crate) except: Option<UserId>,
+}
+
+impl Notice {
+    /// One that all are told.
+    pub(crate) const fn new(event: &'static str, payload: Raw) -> Self {
+        Self { event, payload, except: None }
+    }
+
+    /// Those of these users who are told.
+    fn told<'a>(&self, users: &'a [UserId]) -> Cow<'a, [UserId]> {
+        match &self.except {
+            Some(except) => users.iter().filter(|user| *user != except).cloned().collect(),
+            None => Cow::Borrowed(users),
+        }
+    }
 }
 
 /// The envelopes that tell these users a notice: as many as it takes.
@@ -58,7 +76,7 @@ fn envelopes(users: &[UserId], notice: &Notice) -> impl Iterator<Item = Bytes> {
     const REST: usize = 1024;
     let room = limits::ENVELOPE_BYTES.saturating_sub(notice.payload.get().len() + REST);
     users.chunks((room / USER_BYTES).max(1)).map(|users| {
-        let Notice { event, payload } = notice.clone();
+        let Notice { event, payload, .. } = notice.clone();
         envelope::encode(&GatewayEnvelope::Told { users: users.to_vec(), event: event.to_owned(), payload })
     })
 }
@@ -84,7 +102,7 @@ impl Worker {
     /// Tells these users on their own topics, wherever they are connected: one copy to each gateway that holds any of
     /// them, by their presence entries. Answers how many live connections they have there.
     pub async fn tell_users(&self, users: &[UserId], event: &'static str, payload: &Raw) -> usize {
-        self.tell_users_each(users, &[Notice { event, payload: payload.clone() }]).await
+        self.tell_users_each(users, &[Notice::new(event, payload.clone())]).await
     }
 
     /// The same for several events, in their order, looking the users up once.
@@ -153,7 +171,7 @@ impl Worker {
     async fn tell_places(&self, places: &Places, notices: &[Notice]) -> Result<usize, BusError> {
         for (gateway, users) in &places.users {
             for notice in notices {
-                self.tell_gateway(gateway, users, notice).await?;
+                self.tell_gateway(gateway, &notice.told(users), notice).await?;
             }
         }
         Ok(places.metas)
@@ -258,7 +276,7 @@ impl Worker {
         event: &'static str,
         payload: &Raw,
     ) -> Result<usize, BusError> {
-        let notice = Notice { event, payload: payload.clone() };
+        let notice = Notice::new(event, payload.clone());
         let told = tokio::time::timeout(TELL_USERS, async {
             let places = self.places(users).await?;
             self.tell_places(&places, std::slice::from_ref(&notice)).await
@@ -279,7 +297,7 @@ mod tests {
         let told = |bytes: usize| {
             let payload = Raw::of(&serde_json::json!({"x": "x".repeat(bytes)}));
             let (mut count, mut told) = (0, Vec::new());
-            for envelope in envelopes(&users, &Notice { event: "presence_diff", payload }) {
+            for envelope in envelopes(&users, &Notice::new("presence_diff", payload)) {
                 assert!(envelope.len() <= limits::ENVELOPE_BYTES);
                 let GatewayEnvelope::Told { users, .. } = envelope::decode(&envelope).unwrap() else {
                     panic!("workers choose no status");

@@ -33,6 +33,8 @@ pub(crate) struct Asked {
     pub(crate) message: MessageId,
     /// The members' version that it may be asked at.
     pub(crate) members_version: u64,
+    /// Who is not told, since that user blocks who asks, or never got the message.
+    pub(crate) silent: Option<UserId>,
     pub(crate) ask: Ask,
 }
 
@@ -124,11 +126,15 @@ impl Worker {
             .transpose()?;
         let roster = self.member_access(request, id).await?;
         let found = self.message(request, id, message).await?.ok_or_else(no_such_message)?;
+        if roster.blocked_by.contains(&by) {
+            return Err(Refusal::blocked());
+        }
+        let silent = found.silent.clone().or_else(|| roster.deaf_to(&by).cloned());
         // What it answers does not change.
         let shown = self.with_quotes(request, id, vec![found.shown(id)]).await?.pop();
         let quote = shown.and_then(|shown| shown.reply_to);
         let ask = Ask::Edit { by, content, metadata, quote };
-        let asked = Asked { request: request.clone(), message, members_version: roster.version, ask };
+        let asked = Asked { request: request.clone(), message, members_version: roster.version, silent, ask };
         self.enqueue_change(id, asked).await
     }
 
@@ -164,8 +170,13 @@ impl Worker {
             }
         };
         let roster = self.member_access(request, id).await?;
-        self.message(request, id, message).await?.ok_or_else(no_such_message)?;
-        let asked = Asked { request: request.clone(), message, members_version: roster.version, ask };
+        let found = self.message(request, id, message).await?.ok_or_else(no_such_message)?;
+        let deaf = match &request.principal {
+            Principal::User(user) => roster.deaf_to(user).cloned(),
+            Principal::Service => None,
+        };
+        let silent = found.silent.or(deaf);
+        let asked = Asked { request: request.clone(), message, members_version: roster.version, silent, ask };
         self.enqueue_change(id, asked).await
     }
 }

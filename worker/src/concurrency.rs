@@ -53,6 +53,8 @@ impl Lane {
             | Call::GetConversation { .. }
             | Call::GetSettings { .. }
             | Call::ListContacts { .. }
+            | Call::ListBlocks { .. }
+            | Call::Sees
             | Call::GetPresence { .. }
             | Call::PresenceChanged { .. }
             | Call::Visible
@@ -69,6 +71,7 @@ impl Lane {
             | Call::RemoveMember { .. }
             | Call::CheckMembers { .. }
             | Call::SetContact { .. }
+            | Call::SetBlock { .. }
             | Call::Revoke { .. }
             | Call::Revocations { .. }
             | Call::Admit

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use simurgh_protocol::{
-    ConversationId, MessageId, Raw, Refusal, Timestamp, UserId, envelope::Success, event::sent,
+    ConversationId, MessageId, Raw, Refusal, Timestamp, UserId,
+    envelope::{Principal, Success},
+    event::sent,
+    record::ConversationType,
 };
 
 use crate::{
@@ -57,6 +60,11 @@ struct Receipts<'a> {
 }
 
 impl Has {
+    /// Of a message that never comes to the member.
+    fn nothing(user_id: UserId) -> Self {
+        Self { user_id, delivered: false, delivered_at: None, read: false, read_at: None }
+    }
+
     /// Of the message at `seq`. `sent` is what the member has sent, and so read, that its document may not say yet.
     fn of(user_id: UserId, member: &MemberDocument, sent: u64, seq: u64) -> Self {
         Self {
@@ -85,12 +93,17 @@ impl Worker {
         let moved = self.move_position(request, id, &user, Position::Delivered, message.seq()).await?;
         let moved = moved.ok_or_else(Refusal::not_a_member)?;
         // What happens in a conversation is no business of those who left it.
-        let concerned = message.sender != user && roster.members.contains(&message.sender);
+        let concerned = message.sender != user
+            && roster.members.contains(&message.sender)
+            && roster.unseen(&user) != Some(&message.sender);
         if moved.moved() && concerned {
             let (message_id, seq, at) = (message.id, message.seq(), self.env.now());
             let receipt = Raw::of(&Receipt { conversation_id: id, message_id, seq, user_id: &user, at });
-            let worker = self.clone();
+            let (worker, unsure) = (self.clone(), roster.kind == ConversationType::Group);
             self.spawn(async move {
+                if unsure && worker.may_be_apart(&message.sender, &user).await {
+                    return;
+                }
                 worker.tell_users(&[message.sender], sent::DELIVERY_RECEIPT, &receipt).await;
             });
         }
@@ -104,7 +117,7 @@ impl Worker {
         id: &ConversationId,
         wanted: MessageId,
     ) -> Result<Success, Refusal> {
-        self.member_access(request, id).await?;
+        let roster = self.member_access(request, id).await?;
         let message = self.message(request, id, wanted).await?.ok_or_else(no_such_message)?;
         let (seq, mut receipts) = (message.seq(), Vec::new());
         for item in self.load_whole(request, keys::all_members(id)).await? {
@@ -112,7 +125,16 @@ impl Worker {
             let member: MemberDocument = document::read(&item)?;
             if let Some(user) = user.filter(|user| member.holds() && *user != message.sender) {
                 let sent = self.memory.bursts.position(id, &user);
-                receipts.push(Has::of(user, &member, sent, seq));
+                // While one of the two blocks the other, what the other one reads shows no more.
+                let apart = match &request.principal {
+                    Principal::User(asks) => roster.unseen(asks) == Some(&user),
+                    Principal::Service => false,
+                };
+                let (member, sent) = if apart { (member.seen_by_other(), 0) } else { (member, sent) };
+                receipts.push(match &message.silent {
+                    Some(silent) if *silent == user => Has::nothing(user),
+                    _ => Has::of(user, &member, sent, seq),
+                });
             }
         }
         receipts.sort_by(|one, other| one.user_id.cmp(&other.user_id));

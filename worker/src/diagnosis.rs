@@ -79,6 +79,7 @@ impl Worker {
         )
         .await?;
         let message = message.ok_or_else(no_such_message)?;
+        let hidden = !hidden.is_empty() || message.silent.as_ref() == Some(user);
         let stored = StoredAt { at: message.sent_at, seq: message.seq() };
         let document = member.map(|member| member.document);
         let then = match &document {
@@ -106,7 +107,7 @@ impl Worker {
             user_id,
             stored,
             deleted: message.deleted.is_some(),
-            hidden: !hidden.is_empty(),
+            hidden,
             member,
             last_read_seq,
             last_delivered_seq,

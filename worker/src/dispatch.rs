@@ -59,6 +59,12 @@ impl Worker {
             Call::SetContact { user, contact, present } => {
                 self.set_contact(request, user.as_ref(), &contact, present).await
             }
+            Call::ListBlocks { user, limit, cursor } => {
+                self.list_blocks(request, user.as_ref(), limit, cursor.as_deref()).await
+            }
+            Call::SetBlock { user, other, present } => {
+                self.set_block(request, user.as_ref(), &other, present).await
+            }
             Call::GetPresence { user } => self.get_presence(request, &user).await,
             Call::Revoke { user } => self.revoke(request, user).await,
             Call::Revocations { since } => self.revocations(request, since).await,
@@ -67,6 +73,7 @@ impl Worker {
             Call::Notify { user, body } => self.notify(request, &user, &body).await,
             Call::PresenceChanged { user, entry } => self.presence_changed(request, &user, entry).await,
             Call::Visible => self.visible(request).await,
+            Call::Sees => self.sees(request).await,
             Call::Push { conversation, push, payload } => {
                 self.push(request, conversation.as_ref(), push, &payload).await
             }

@@ -72,7 +72,9 @@ impl Gateway {
                     (vec![viewer], "visibility".to_owned(), Raw::of(&seen))
                 }
                 GatewayEnvelope::Chosen { .. } => panic!("workers choose no status"),
-                GatewayEnvelope::Revoked(_) => panic!("that is said to all gateways"),
+                GatewayEnvelope::Revoked(_) | GatewayEnvelope::Blocks { .. } => {
+                    panic!("that is said to all gateways")
+                }
                 GatewayEnvelope::Sockets { user, .. } => (vec![user], "sockets".to_owned(), Raw::empty()),
             };
             let users = users.iter().map(ToString::to_string).collect();

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use simurgh_protocol::{
     ConversationId, Refusal, UserId,
-    envelope::{JoinedUser, Success},
+    envelope::{JoinedUser, Sees, Success},
     limits,
     record::Unread,
 };
 
 use crate::{
-    Request, Worker,
+    Request, Worker, blocks,
     contacts::visibility::peer,
     document,
     list::{Active, sorted},
@@ -26,10 +26,10 @@ const CHUNK: usize = 200;
 
 /// What is unread of a conversation, where anything is. Who sent the last message has read it, also while the position
 /// is still to be written.
-fn unread(user: &UserId, active: &Active, last_read_seq: u64) -> Option<Unread> {
+fn unread(user: &UserId, active: &Active, member: &MemberDocument) -> Option<Unread> {
     let own = active.sender.as_ref() == Some(user);
-    let last_read_seq = if own { active.last_seq } else { last_read_seq };
-    let unread_count = active.last_seq.saturating_sub(last_read_seq);
+    let read = if own { active.last_seq } else { member.last_read_seq };
+    let unread_count = member.unread(read, active.last_seq);
     (unread_count > 0).then(|| Unread {
         conversation_id: active.id.clone(),
         unread_count,
@@ -54,7 +54,8 @@ impl Worker {
     pub(crate) async fn join_user(&self, request: &Request) -> Result<Success, Refusal> {
         let user = request.acting_user(None)?;
         let memberships = self.memberships(request, &user).await?;
-        let visible = self.visible_to(request, &user, &memberships).await?;
+        let unseen = self.unseen(request, &user).await?;
+        let visible = self.visible_to(request, &user, &memberships, &unseen).await?;
         let active = sorted(self.active(request, &memberships, Consistency::Eventual).await?);
         let unread = self.unread(request, &user, active).await?;
         Ok(Success::ok(&JoinedUser { visible, unread }))
@@ -64,7 +65,17 @@ impl Worker {
     pub(crate) async fn visible(&self, request: &Request) -> Result<Success, Refusal> {
         let user = request.acting_user(None)?;
         let memberships = self.memberships(request, &user).await?;
-        Ok(Success::ok(&self.visible_to(request, &user, &memberships).await?))
+        let unseen = self.unseen(request, &user).await?;
+        Ok(Success::ok(&self.visible_to(request, &user, &memberships, &unseen).await?))
+    }
+
+    /// Whom `{principal}` sees, and whom not: [`Sees`].
+    pub(crate) async fn sees(&self, request: &Request) -> Result<Success, Refusal> {
+        let user = request.acting_user(None)?;
+        let memberships = self.memberships(request, &user).await?;
+        let unseen = self.unseen(request, &user).await?;
+        let visible = self.visible_to(request, &user, &memberships, &unseen).await?;
+        Ok(Success::ok(&Sees { visible, unseen: blocks::bounded(unseen) }))
     }
 
     async fn visible_to(
@@ -72,9 +83,12 @@ impl Worker {
         request: &Request,
         user: &UserId,
         memberships: &[(ConversationId, MembershipDocument)],
+        unseen: &BTreeSet<UserId>,
     ) -> Result<Vec<UserId>, Refusal> {
-        let peers = memberships.iter().filter_map(|(_, membership)| peer(membership.clone()));
-        Ok(bounded(peers, self.followers(request, user).await?))
+        let seen = |user: &UserId| !unseen.contains(user);
+        let peers = memberships.iter().filter_map(|(_, membership)| peer(membership.clone()).filter(seen));
+        let followers = self.followers(request, user).await?.into_iter().filter(seen);
+        Ok(bounded(peers, followers.collect()))
     }
 
     /// The latest unread conversations.
@@ -87,9 +101,9 @@ impl Worker {
         let written: Vec<Active> = active.into_iter().filter(|active| active.last_seq > 0).collect();
         let mut latest = Vec::new();
         for chunk in written.chunks(CHUNK) {
-            let positions = self.positions(request, user, chunk).await?;
-            for (active, position) in chunk.iter().zip(positions) {
-                latest.extend(position.and_then(|position| unread(user, active, position)));
+            let members = self.member_documents(request, user, chunk).await?;
+            for (active, member) in chunk.iter().zip(members) {
+                latest.extend(member.and_then(|member| unread(user, active, &member)));
             }
             if latest.len() >= limits::SYNC_UNREAD {
                 break;
@@ -100,23 +114,23 @@ impl Worker {
     }
 
     /// How far the user has read in each of these, in their order; none where it is no member.
-    async fn positions(
+    async fn member_documents(
         &self,
         request: &Request,
         user: &UserId,
         conversations: &[Active],
-    ) -> Result<Vec<Option<u64>>, Refusal> {
+    ) -> Result<Vec<Option<MemberDocument>>, Refusal> {
         request.in_time(&self.env)?;
         let asked: Vec<Key> = conversations.iter().map(|active| keys::member(&active.id, user)).collect();
         // As old as the heads that they are compared with may be.
         let mut found = self.store.get_many(&asked, Consistency::Eventual).await?.into_iter().peekable();
-        let mut positions = Vec::new();
+        let mut members = Vec::new();
         for key in asked {
             let item = found.next_if(|item| item.key == key);
             let member: Option<MemberDocument> = item.as_ref().map(document::read).transpose()?;
-            positions.push(member.filter(MemberDocument::holds).map(|member| member.last_read_seq));
+            members.push(member.filter(MemberDocument::holds));
         }
-        Ok(positions)
+        Ok(members)
     }
 }
 

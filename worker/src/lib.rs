@@ -6,6 +6,7 @@
 //! says what follows, the module commits that on the versions it read, tells the gateways ([`broadcast`]) and answers.
 
 pub mod access;
+pub(crate) mod blocks;
 pub mod broadcast;
 pub(crate) mod cache;
 pub(crate) mod changes;

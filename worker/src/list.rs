@@ -172,6 +172,7 @@ impl Worker {
         let roster = self.roster(request, id).await?.filter(|roster| roster.members.contains(user));
         let member: Option<Stored<MemberDocument>> = self.load(request, &keys::member(id, user)).await?;
         let (Some(roster), Some(member)) = (roster, member) else { return Ok(None) };
+        let member = member.document;
         let meta = self.meta(request, id).await?;
         let slot = self.last_slot(request, id).await?;
         if let Some(tail) =
@@ -179,15 +180,18 @@ impl Worker {
         {
             self.note_lost(id, roster.version, Some(tail), 0);
         }
-        let last_read_seq = member.document.last_read_seq.max(sent_last(user, slot.as_ref()));
+        let last_read_seq = member.last_read_seq.max(sent_last(user, slot.as_ref()));
         let last_message = slot.and_then(|mut slot| slot.messages.pop()).map(|message| message.shown(id));
         let last_message = self.preview(request, id, user, last_message).await?;
         let last_seq = last_message.as_ref().map_or(0, |message| message.seq);
+        if member.is_concealed(last_seq) {
+            return Ok(None);
+        }
         Ok(Some(Listed {
             conversation: shown(id, &roster, meta.document, last_seq),
             last_message,
             last_read_seq,
-            unread_count: last_seq.saturating_sub(last_read_seq),
+            unread_count: member.unread(last_read_seq, last_seq),
             settings: Settings::at(active.muted_until, self.env.now()),
         }))
     }

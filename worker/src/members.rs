@@ -23,7 +23,9 @@ pub(crate) mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use document::{MemberDocument, MemberState, MembershipDocument, Position, held_without};
+pub use document::{
+    Frozen, MemberDocument, MemberState, MembershipDocument, Position, Silenced, held_without,
+};
 use rules::{Addition, Removal};
 
 /// What is stored of one membership, on both sides.
@@ -222,8 +224,8 @@ impl Worker {
 
     /// The item `members` with another count, on the version that was read.
     fn recounted(&self, id: &ConversationId, before: &Roster, count: usize) -> Write {
-        let Roster { kind, completed_by, .. } = *before;
-        let members = MembersDocument { count, kind, changed_at: self.env.now(), completed_by };
+        let (kind, completed_by, blocked_by) = (before.kind, before.completed_by, before.blocked_by.clone());
+        let members = MembersDocument { count, kind, changed_at: self.env.now(), completed_by, blocked_by };
         stored::write(keys::members(id), &members, Expect::Version(before.version))
     }
 

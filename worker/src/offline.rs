@@ -105,10 +105,15 @@ impl Worker {
         places: Option<Arc<Places>>,
         notices: Vec<Notice>,
     ) {
-        if self.limits.offline == OfflineStream::Off || notices.is_empty() {
+        // Who is not told of one misses nothing, and it is nobody else's but its sender's.
+        let messages: Vec<Raw> = notices
+            .into_iter()
+            .filter(|notice| notice.except.is_none())
+            .map(|notice| notice.payload)
+            .collect();
+        if self.limits.offline == OfflineStream::Off || messages.is_empty() {
             return;
         }
-        let messages = notices.into_iter().map(|notice| notice.payload).collect();
         let said = Said { conversation: id.clone(), roster: Some(Arc::clone(roster)), messages };
         let said = Arc::new(said);
         let Some(places) = places else {

@@ -42,7 +42,20 @@ impl Worker {
         {
             return Err(Refusal::new(Reason::Forbidden, "this user does not show its status to you"));
         }
-        Ok(Success::ok(&self.seen(request, user).await?))
+        let seen = match &request.principal {
+            Principal::User(viewer) if viewer != user => self.seen_by(request, viewer, user).await?,
+            _ => self.seen(request, user).await?,
+        };
+        Ok(Success::ok(&seen))
+    }
+
+    /// How a user looks to one who may see it. To whom it blocks, or who blocks it, it went away when that began.
+    async fn seen_by(&self, request: &Request, viewer: &UserId, user: &UserId) -> Result<Seen, Refusal> {
+        let Some(since) = self.apart_since(request, viewer, user).await? else {
+            return self.seen(request, user).await;
+        };
+        let noted: Option<Stored<StatusDocument>> = self.load(request, &keys::status(user)).await?;
+        Ok(status::gone(user, noted.map(|noted| noted.document).as_ref(), since))
     }
 
     /// From a gateway: its presence entry of `user` changed. Notes the status, and has the gateways of those who may see it

@@ -110,9 +110,13 @@ impl Worker {
         let message = message_id(&payload.message_id)?;
         check(&payload.reaction)?;
         let roster = self.member_access(request, id).await?;
-        self.message(request, id, message).await?.ok_or_else(no_such_message)?;
+        let found = self.message(request, id, message).await?.ok_or_else(no_such_message)?;
+        if react == React::Add && roster.blocked_by.contains(&user) {
+            return Err(Refusal::blocked());
+        }
+        let silent = found.silent.or_else(|| roster.deaf_to(&user).cloned());
         let ask = Ask::React { user, reaction: payload.reaction, react };
-        let asked = Asked { request: request.clone(), message, members_version: roster.version, ask };
+        let asked = Asked { request: request.clone(), message, members_version: roster.version, silent, ask };
         self.enqueue_change(id, asked).await
     }
 

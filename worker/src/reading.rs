@@ -8,7 +8,7 @@ use simurgh_protocol::{
     ConversationId, MessageId, Raw, Reason, Refusal, Timestamp, UserId,
     envelope::{ConversationEvent, Success},
     event::sent,
-    record::Message,
+    record::{ConversationType, Message},
 };
 
 use crate::{
@@ -81,6 +81,8 @@ struct Read {
     conversation: ConversationId,
     /// For the sender of the message that it names.
     receipt: Option<(UserId, Raw)>,
+    /// Whether it has still to be found out that neither of the two blocks the other.
+    unsure: bool,
 }
 
 impl Worker {
@@ -198,15 +200,17 @@ impl Worker {
         named: Option<Named>,
     ) -> Read {
         let conversation = id.clone();
-        let Some(named) = named else { return Read { conversation, receipt: None } };
+        let unsure = roster.kind == ConversationType::Group;
+        let Some(named) = named else { return Read { conversation, receipt: None, unsure } };
         let (message_id, seq, read_at) = (named.id, named.id.seq(), self.env.now());
         let payload = Raw::of(&Receipt { conversation_id: id, message_id, seq, user_id: user, read_at });
         let event = sent::READ_RECEIPT.to_owned();
-        let told = ConversationEvent::Told { event, payload: payload.clone(), except: None };
+        let apart = roster.unseen(user);
+        let told = ConversationEvent::Told { event, payload: payload.clone(), except: apart.cloned() };
         self.tell_conversation(id, roster.version, told).await;
         // What happens in a conversation is no business of those who left it.
-        let concerned = roster.members.contains(&named.sender);
-        Read { conversation, receipt: concerned.then_some((named.sender, payload)) }
+        let concerned = roster.members.contains(&named.sender) && apart != Some(&named.sender);
+        Read { conversation, receipt: concerned.then_some((named.sender, payload)), unsure }
     }
 
     /// Tells the senders of what was read, and the reader's other devices, while the reader has its answer.
@@ -217,14 +221,16 @@ impl Worker {
         let (worker, updated_at) = (self.clone(), self.env.now());
         self.spawn(async move {
             let mut updates = Vec::new();
-            for Read { conversation: conversation_id, receipt } in reads {
-                if let Some((sender, receipt)) = receipt {
+            for Read { conversation: conversation_id, receipt, unsure } in reads {
+                if let Some((sender, receipt)) = receipt
+                    && !(unsure && worker.may_be_apart(&sender, &reader).await)
+                {
                     worker.tell_users(&[sender], sent::READ_RECEIPT, &receipt).await;
                 }
                 let (change, user_id) = (Change::Read, Some(reader.clone()));
                 let updated =
                     ConversationUpdated { conversation_id, change, user_id, metadata: None, updated_at };
-                updates.push(Notice { event: sent::CONVERSATION_UPDATED, payload: Raw::of(&updated) });
+                updates.push(Notice::new(sent::CONVERSATION_UPDATED, Raw::of(&updated)));
             }
             worker.tell_users_each(&[reader], &updates).await;
         });

@@ -27,7 +27,7 @@ pub(super) fn calls(calls: Calls) -> Calls {
                 .body("NewConversation")
                 .answers(201, "It is created.", "Conversation")
                 .answers(200, "It was there, with these members and, if one is given, this id.", "Conversation")
-                .refused([Reason::Conflict, Reason::RateLimitExceeded]),
+                .refused([Reason::Conflict, Reason::RateLimitExceeded, Reason::Blocked]),
         )
         .on(
             "/conversations",

@@ -52,7 +52,8 @@ fn written(calls: Calls) -> Calls {
                 .body("NewMessage")
                 .answers(201, "It is stored.", "SentMessage")
                 .answers(200, "It was stored by an earlier request.", "SentMessage")
-                .refused([Reason::NotAMember, Reason::NotFound, Reason::Conflict, Reason::RateLimitExceeded]),
+                .refused([Reason::NotAMember, Reason::NotFound, Reason::Conflict, Reason::RateLimitExceeded])
+                .refused([Reason::Blocked]),
         )
         .on(
             "/conversations/{conversation_id}/messages/{message_id}",
@@ -63,7 +64,7 @@ fn written(calls: Calls) -> Calls {
                 )
                 .body("MessageEdit")
                 .answers(200, "The message as it is now.", "EditedMessage")
-                .refused([Reason::NotAMember, Reason::NotFound, Reason::RateLimitExceeded]),
+                .refused([Reason::NotAMember, Reason::NotFound, Reason::RateLimitExceeded, Reason::Blocked]),
         )
         .on(
             "/conversations/{conversation_id}/messages/{message_id}",

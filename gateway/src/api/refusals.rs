@@ -58,6 +58,7 @@ const fn name(reason: Reason) -> &'static str {
         Reason::RateLimitExceeded => "RateLimitExceeded",
         Reason::NotFound => "NotFound",
         Reason::Forbidden => "Forbidden",
+        Reason::Blocked => "Blocked",
         Reason::Conflict => "Conflict",
         Reason::TooManyChannels => "TooManyChannels",
         Reason::Unavailable => "Unavailable",
@@ -108,6 +109,7 @@ fn details(reason: Reason, error: ObjectBuilder) -> ObjectBuilder {
         | Reason::UnmatchedTopic
         | Reason::UnknownEvent
         | Reason::NotFound
+        | Reason::Blocked
         | Reason::TooManyChannels
         | Reason::Unavailable => error,
     }
@@ -132,6 +134,7 @@ const fn meaning(reason: Reason) -> &'static str {
         Reason::Forbidden => {
             "Not for this caller. A service's token may be refused on the public listener (SIMURGH_SERVICE_CALLS)."
         }
+        Reason::Blocked => "The sender blocks the other one of this direct conversation.",
         Reason::Conflict => "It contradicts what is stored.",
         Reason::TooManyChannels => "The socket has as many channels as it may.",
         Reason::Unavailable => {

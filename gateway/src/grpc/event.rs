@@ -31,7 +31,8 @@ pub(super) fn event(topic: &str, told: &Told) -> Event {
 /// What a part of the logs says to this user, or to a service: as a topic says it to channels.
 pub(super) fn in_range(topic: &str, range: &Range, user: Option<&UserId>) -> Vec<Event> {
     let hidden = logs::hidden_in(&range.changes);
-    let messages = range.messages.iter().map(|Logged { seq, payload }| {
+    let theirs = |logged: &&Logged| logged.except.is_none() || logged.except.as_ref() != user;
+    let messages = range.told().filter(theirs).map(|Logged { seq, payload, .. }| {
         let hides = user.is_some_and(|user| hidden.get(seq).is_some_and(|users| users.contains(user)));
         let payload = if hides { logs::blank(payload) } else { payload.clone() };
         event(topic, &Told { event: sent::NEW_MESSAGE.to_owned(), change_seq: None, payload })

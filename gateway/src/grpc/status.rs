@@ -43,7 +43,7 @@ fn text(value: &Value) -> String {
 const fn code(reason: Reason) -> Code {
     match reason {
         Reason::Unauthorized => Code::Unauthenticated,
-        Reason::Forbidden => Code::PermissionDenied,
+        Reason::Forbidden | Reason::Blocked => Code::PermissionDenied,
         // As in the HTTP API, where it is no oracle.
         Reason::NotAMember | Reason::NotFound | Reason::UnmatchedTopic | Reason::UnknownEvent => {
             Code::NotFound

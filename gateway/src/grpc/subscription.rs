@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     Shared,
+    blocks::{self, Unseen},
     form::{Form, Told},
     mailbox::{ChannelId, Item, Mailbox},
     metrics::kind,
@@ -68,7 +69,7 @@ impl Default for Places {
 
 /// What a subscription is to.
 enum Source {
-    Conversation { id: ConversationId, attachment: Attachment, head: Head },
+    Conversation { id: ConversationId, attachment: Attachment, head: Head, unseen: Unseen },
     User { id: UserId },
 }
 
@@ -143,7 +144,8 @@ async fn of_conversation(caller: &Caller, id: &str, asked: &SubscribeRequest) ->
         status(Refusal::unavailable("the backplane is out of reach"))
     })?;
     let call = Call::JoinConversation { conversation: id.clone(), params: Raw::empty() };
-    let (_, JoinedConversation { head, response }) = caller.call(call).await?;
+    let asked_at = shared.blocks.ask();
+    let (_, JoinedConversation { head, response, unseen }) = caller.call(call).await?;
     // Positions past the ends are those of logs that were longer once; what is there now comes.
     let seq = asked.after_seq.map_or(head.last_seq, |seq| seq.min(head.last_seq));
     let change = since.map_or(head.change_seq, |change| change.min(head.change_seq));
@@ -154,7 +156,12 @@ async fn of_conversation(caller: &Caller, id: &str, asked: &SubscribeRequest) ->
         since: cursor(change),
     };
     let first = subscribed_event(&topic, subscribed);
-    Ok(Begun { source: Source::Conversation { id, attachment, head }, topic, first, from: (seq, change) })
+    Ok(Begun {
+        source: Source::Conversation { id, attachment, head, unseen: Unseen::new(asked_at, unseen) },
+        topic,
+        first,
+        from: (seq, change),
+    })
 }
 
 #[derive(serde::Deserialize)]
@@ -299,8 +306,9 @@ impl Subscription {
 
     /// Hands out what is in the logs behind these positions, then has the topic go on from where they end.
     async fn catch_up(&mut self, (mut seq, mut change): (u64, u64)) -> Result<(), End> {
-        let Source::Conversation { id, attachment, head } = &self.source else { return Ok(()) };
-        let (id, attachment, mut head) = (id.clone(), attachment.clone(), head.clone());
+        let Source::Conversation { id, attachment, head, unseen } = &self.source else { return Ok(()) };
+        let (id, attachment, mut head, unseen) =
+            (id.clone(), attachment.clone(), head.clone(), unseen.clone());
         while seq < head.last_seq || change < head.change_seq {
             let call = Call::Range { conversation: id.clone(), after_seq: seq, after_change: change };
             let range: Range = self.ask(call).await?;
@@ -321,8 +329,13 @@ impl Subscription {
             join_ref: Ref::null(),
             mailbox: Arc::clone(&self.mailbox),
             head: Head { last_seq: seq, change_seq: change, ..head },
+            unseen: unseen.clone(),
         };
         attachment.tell(Command::Watch(Box::new(joined))).await;
+        let shared = &self.caller.shared;
+        if let Some(user) = self.user().filter(|user| shared.blocks.changed_since(user, unseen.asked)) {
+            blocks::look(shared, user.clone());
+        }
         Ok(())
     }
 

@@ -241,7 +241,7 @@ fn log(messages: u64, changes: u64) -> impl Fn(&envelope::Command) -> Result<(u1
 }
 
 fn logged(seq: u64) -> Logged {
-    Logged { seq, payload: Raw::of(&json!({"id": seq.to_string(), "seq": seq, "content": "x".repeat(50)})) }
+    Logged::new(seq, Raw::of(&json!({"id": seq.to_string(), "seq": seq, "content": "x".repeat(50)})))
 }
 
 fn changed(change_seq: u64) -> LoggedChange {

@@ -18,6 +18,7 @@ use super::{OnTopic, Socket};
 use crate::{
     Shared,
     auth::Claims,
+    blocks::{self, Unseen},
     mailbox::ChannelId,
     metrics::kind,
     rates::exceeded,
@@ -44,6 +45,8 @@ pub(super) enum Held {
         head: Head,
         /// The status that the user had chosen.
         chosen: Option<ChosenStatus>,
+        /// Whom the user does not see there.
+        unseen: Unseen,
     },
 }
 
@@ -120,7 +123,7 @@ impl<T> Socket<T> {
                 let open = visible::Message::Open { user, key, channel: Box::new(opened), sees };
                 self.shared.visible.tell(open).await;
             }
-            Some(OnTopic { held: Held::Conversation { attachment, head, chosen }, .. }) => {
+            Some(OnTopic { held: Held::Conversation { attachment, head, chosen, unseen }, .. }) => {
                 let joined = TopicJoined {
                     channel,
                     user: Some(self.user.clone()),
@@ -128,8 +131,13 @@ impl<T> Socket<T> {
                     join_ref,
                     mailbox,
                     head: head.clone(),
+                    unseen: unseen.clone(),
                 };
                 attachment.tell(Command::Join(Box::new(joined), *chosen)).await;
+                // What was heard before the topic knew of the channel was not told to it.
+                if self.shared.blocks.changed_since(&self.user, unseen.asked) {
+                    blocks::look(&self.shared, self.user.clone());
+                }
             }
             None => {
                 tracing::error!(%topic, "a channel was opened that holds nothing: a fault of this build, report it")
@@ -279,7 +287,8 @@ async fn join_conversation(
     // The subscription stands before the log is read, so that nothing falls in between.
     let attachment = shared.topics.attach(id, shared, until).await.map_err(|error| unreachable(&error))?;
     let call = Call::JoinConversation { conversation: id.clone(), params };
-    let JoinedConversation { head, response } = ask(shared, user, call, until).await?;
+    let asked = shared.blocks.ask();
+    let JoinedConversation { head, response, unseen } = ask(shared, user, call, until).await?;
     let topic = Topic::Conversation(id.clone());
     let chosen = match shared.users.join(user.clone(), topic.clone(), None, until).await {
         Ok(chosen) => chosen,
@@ -289,7 +298,10 @@ async fn join_conversation(
             return Err(unreachable(&error));
         }
     };
-    Ok(Joined { response, held: Held::Conversation { attachment, head, chosen } })
+    Ok(Joined {
+        response,
+        held: Held::Conversation { attachment, head, chosen, unseen: Unseen::new(asked, unseen) },
+    })
 }
 
 async fn renew(

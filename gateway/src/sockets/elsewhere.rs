@@ -9,10 +9,26 @@ use simurgh_protocol::{
 };
 use tokio::time::timeout;
 
+use super::{Connected, Sockets};
 use crate::Shared;
 
 /// How long an upgrade waits for what the other gateways say.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+impl Sockets {
+    /// Whether the user has anything open here.
+    #[must_use]
+    pub fn knows(&self, user: &UserId) -> bool {
+        self.lock().users.get(user).is_some_and(|connected| !connected.is_nobody())
+    }
+
+    /// Whether the user has a subscription here.
+    #[must_use]
+    pub fn subscribes(&self, user: &UserId) -> bool {
+        let subscribed = |connected: &Connected| connected.sockets.iter().any(|open| open.subscription);
+        self.lock().users.get(user).is_some_and(subscribed)
+    }
+}
 
 /// How many sockets the user has on other gateways, as the user's presence entries say. That is approximate, to the
 /// user's good: sockets that are on no user topic, or not yet, are counted by their own gateway alone, and where the

@@ -189,10 +189,8 @@ impl Actor {
             }
             Command::Chosen { user, chosen } => self.chosen(user, chosen),
             Command::Report { user, done } => drop(done.send(self.report(&user))),
-            Command::GatewayGone(gateway) => {
-                let arrivals = self.topic.presence.forget(&gateway);
-                self.told_arrivals(&arrivals);
-            }
+            Command::Unseen { user, unseen } => self.topic.set_unseen(&user, unseen, self.shared.env.now()),
+            Command::GatewayGone(gateway) => self.forget(&gateway),
             Command::Look => {
                 self.look_soon();
                 self.read_entries_soon(FIRST_LOOK * 3);

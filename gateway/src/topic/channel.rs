@@ -35,7 +35,7 @@ pub(super) struct Channel {
 impl Channel {
     /// A channel whose join's reply went out.
     pub(super) fn new(joined: Joined) -> Self {
-        let Joined { channel: _, user, form, join_ref, mailbox, head } = joined;
+        let Joined { channel: _, user, form, join_ref, mailbox, head, unseen: _ } = joined;
         let never = user.is_none().then_some(u64::MAX);
         Self {
             user,

@@ -13,7 +13,7 @@ use super::Topic;
 use crate::form::Encoded;
 
 impl Topic {
-    /// A message, blank to those who have deleted it for themselves.
+    /// A message, blank to those who have deleted it for themselves. Channels of who does not get it pass over it.
     pub(super) fn message(&mut self, logged: &Logged, hidden: Option<&BTreeSet<&UserId>>) {
         let (known, mut deliveries) = (logged.seq <= self.last_seq, 0);
         self.last_seq = self.last_seq.max(logged.seq);
@@ -25,10 +25,12 @@ impl Topic {
             let form = channel.form;
             let hides = hidden.zip(channel.user.as_ref()).is_some_and(|(users, user)| users.contains(user));
             let encoded = if hides { &mut blank } else { &mut encoded };
-            if channel.seq + 1 == logged.seq
-                && channel.checked_at >= members_version
-                && channel.push(*id, logged.seq, &self.id, &self.metrics, || encoded.frame(form))
-            {
+            if channel.seq + 1 != logged.seq || channel.checked_at < members_version {
+                continue;
+            }
+            if logged.except.is_some() && logged.except == channel.user {
+                channel.seq = logged.seq;
+            } else if channel.push(*id, logged.seq, &self.id, &self.metrics, || encoded.frame(form)) {
                 channel.seq = logged.seq;
                 deliveries += 1;
             }

@@ -1,7 +1,7 @@
 //! Who is present in a conversation: this gateway's view, made of its own connections and of what every other gateway
 //! says of its own. Each gateway works its diffs out from its own view, so that a client's list always is the view.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use simurgh_protocol::{
@@ -38,6 +38,25 @@ pub struct Presence {
     /// Somebody was sent the state since: what comes or goes now is news to them also where it undoes what the others were
     /// not told yet.
     stated: bool,
+}
+
+/// Connections that came and went.
+#[derive(Debug)]
+pub struct Diff {
+    joined: BTreeMap<String, PresenceMeta>,
+    left: BTreeMap<String, PresenceMeta>,
+}
+
+impl Diff {
+    /// As it is told to somebody who does not see these; nothing where that is nothing.
+    #[must_use]
+    pub fn shown(&self, unseen: Option<&BTreeSet<UserId>>) -> Option<Raw> {
+        let seen = |meta: &&PresenceMeta| unseen.is_none_or(|unseen| !unseen.contains(&meta.user));
+        let (joins, leaves) =
+            (by_user(self.joined.values().filter(seen)), by_user(self.left.values().filter(seen)));
+        let is_nothing = joins.is_empty() && leaves.is_empty();
+        (!is_nothing).then(|| Raw::of(&json!({"joins": joins, "leaves": leaves})))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -111,11 +130,25 @@ impl Presence {
         self.others.iter().map(|(gateway, known)| (gateway, known.revision))
     }
 
-    /// `presence_state`, for somebody who gets the diffs from now on.
-    pub fn state(&mut self) -> Raw {
+    /// `presence_state`, for somebody who gets the diffs from now on, and does not see these.
+    pub fn state(&mut self, unseen: Option<&BTreeSet<UserId>>) -> Raw {
         self.stated |= self.has_diff();
-        let others = self.others.values().flat_map(|known| known.metas.values());
-        Raw::of(&by_user(self.own.values().chain(others)))
+        let seen = |meta: &&PresenceMeta| unseen.is_none_or(|unseen| !unseen.contains(&meta.user));
+        Raw::of(&by_user(self.metas().filter(seen)))
+    }
+
+    fn metas(&self) -> impl Iterator<Item = &PresenceMeta> {
+        self.own.values().chain(self.others.values().flat_map(|known| known.metas.values()))
+    }
+
+    /// As if these users had come, and those gone.
+    #[must_use]
+    pub fn diff_of(&self, come: &BTreeSet<UserId>, gone: &BTreeSet<UserId>) -> Diff {
+        let of = |users: &BTreeSet<UserId>| {
+            let theirs = self.metas().filter(|meta| users.contains(&meta.user));
+            theirs.map(|meta| (meta.phx_ref.clone(), meta.clone())).collect()
+        };
+        Diff { joined: of(come), left: of(gone) }
     }
 
     /// Whether there is something to tell.
@@ -125,12 +158,9 @@ impl Presence {
     }
 
     /// `presence_diff` since the last one.
-    pub fn take_diff(&mut self) -> Raw {
-        let diff = json!({"joins": by_user(self.joined.values()), "leaves": by_user(self.left.values())});
-        self.joined.clear();
-        self.left.clear();
+    pub fn take_diff(&mut self) -> Diff {
         self.stated = false;
-        Raw::of(&diff)
+        Diff { joined: std::mem::take(&mut self.joined), left: std::mem::take(&mut self.left) }
     }
 
     fn replace(
@@ -168,9 +198,10 @@ impl Presence {
         arrivals
     }
 
-    fn is_present(&self, user: &UserId) -> bool {
-        let others = self.others.values().flat_map(|known| known.metas.values());
-        self.own.values().chain(others).any(|meta| meta.user == *user)
+    /// Whether the user has any connection.
+    #[must_use]
+    pub fn is_present(&self, user: &UserId) -> bool {
+        self.metas().any(|meta| meta.user == *user)
     }
 
     /// Who went and came back within one diff never went: clients apply joins before leaves.
@@ -259,7 +290,7 @@ mod tests {
         assert_eq!(view.read("g2", entry), [Arrival::Joined(alice())]);
         assert_eq!(view.step(&change(2, &[meta("bob", "9")], &[])), (Step::Done, vec![]));
         assert_eq!(
-            view.state().get(),
+            view.state(None).get(),
             r#"{"alice":{"metas":[{"online_at":"1970-01-01T00:00:00.000Z","phx_ref":"3"}]}}"#
         );
     }
@@ -273,16 +304,16 @@ mod tests {
         view.add_own(meta("alice", "2"));
         let _ = view.take_diff();
         view.remove_own("2");
-        assert!(view.take_diff().get().contains(r#""leaves":{"alice""#));
+        assert!(view.take_diff().shown(None).unwrap().get().contains(r#""leaves":{"alice""#));
     }
 
     #[test]
     fn who_was_sent_the_state_meanwhile_is_told_of_both() {
         let mut view = Presence::default();
         view.add_own(meta("alice", "1"));
-        assert!(view.state().get().contains("alice"));
+        assert!(view.state(None).get().contains("alice"));
         view.remove_own("1");
-        assert!(view.take_diff().get().contains(r#""leaves":{"alice""#));
+        assert!(view.take_diff().shown(None).unwrap().get().contains(r#""leaves":{"alice""#));
         view.add_own(meta("alice", "2"));
         view.remove_own("2");
         assert!(!view.has_diff(), "and afterwards it is as before");

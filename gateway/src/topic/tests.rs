@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use simurgh_protocol::envelope::{Logged, LoggedChange};
+use simurgh_protocol::{
+    Timestamp,
+    envelope::{Logged, LoggedChange},
+};
 
 use super::*;
 use crate::{mailbox::Item, testing::metrics};
@@ -22,7 +25,7 @@ pub(super) fn head(last_seq: u64, members_version: u64) -> Head {
 }
 
 fn logged(seq: u64) -> Logged {
-    Logged { seq, payload: Raw::of(&json!({ "seq": seq })) }
+    Logged::new(seq, Raw::of(&json!({ "seq": seq })))
 }
 
 pub(super) fn messages(members_version: u64, seqs: impl IntoIterator<Item = u64>) -> ConversationEnvelope {
@@ -39,6 +42,7 @@ pub(super) fn join(topic: &mut Topic, socket: u64, name: &str, at: Head, max_byt
         join_ref: Ref::text("1"),
         mailbox: Arc::clone(&mailbox),
         head: at,
+        unseen: Unseen::default(),
     });
     mailbox
 }
@@ -85,7 +89,12 @@ fn a_gap_is_read_from_the_log_and_delivered_in_order() {
     topic.event(messages(1, [4]));
     assert_eq!(seqs(&mailbox), [1]);
     assert_eq!(topic.wants_range(), Some((1, 0)));
-    let range = Range { head: head(4, 1), messages: vec![logged(2), logged(3), logged(4)], changes: vec![] };
+    let range = Range {
+        head: head(4, 1),
+        messages: vec![logged(2), logged(3), logged(4)],
+        changes: vec![],
+        apart: vec![],
+    };
     topic.range(&range);
     assert_eq!(seqs(&mailbox), [2, 3, 4]);
     assert_eq!(topic.wants_range(), None);
@@ -161,8 +170,13 @@ fn who_deleted_a_message_for_itself_is_not_shown_it_when_the_log_is_read() {
     let message = json!({"id": simurgh_protocol::MessageId::new(Timestamp::default(), 1, 1),
         "conversation_id": "c", "seq": 1, "sender_id": "b", "message_type": "text", "content": "secret",
         "metadata": {"m": "secret"}, "client_random": 1, "reply_to_id": null, "sent_at": Timestamp::default()});
-    let messages = vec![Logged { seq: 1, payload: Raw::of(&message) }];
-    topic.range(&Range { head: head(1, 1), messages, changes: vec![hidden_change(1, 1, "a")] });
+    let messages = vec![Logged::new(1, Raw::of(&message))];
+    topic.range(&Range {
+        head: head(1, 1),
+        messages,
+        changes: vec![hidden_change(1, 1, "a")],
+        apart: vec![],
+    });
     let shown = |mailbox: &Mailbox| {
         let frames = taken(mailbox).into_iter();
         frames.filter(|frame| frame[3] == "new_message").map(|frame| frame[4].clone()).collect::<Vec<_>>()
@@ -193,7 +207,12 @@ fn a_change_waits_for_the_message_that_it_changes() {
     topic.event(change(1, 2));
     assert_eq!(events(&mailbox), []);
     assert_eq!(topic.wants_range(), Some((1, 0)), "a change betrays its message");
-    let range = Range { head: head(2, 1), messages: vec![logged(2)], changes: vec![logged_change(1, 2)] };
+    let range = Range {
+        head: head(2, 1),
+        messages: vec![logged(2)],
+        changes: vec![logged_change(1, 2)],
+        apart: vec![],
+    };
     topic.range(&range);
     let told = [("new_message".to_owned(), json!(2)), ("reaction_added".to_owned(), json!(1))];
     assert_eq!(events(&mailbox), told);
@@ -288,7 +307,7 @@ fn a_removal_that_was_lost_shows_before_the_next_message_is_delivered() {
     let gone = topic.checked(&asked, &Membership { members_version: 2, members: vec![user("a")] });
     assert_eq!(gone, [user("b")]);
     assert_eq!(topic.wants_range(), Some((0, 0)));
-    topic.range(&Range { head: head(1, 2), messages: vec![logged(1)], changes: vec![] });
+    topic.range(&Range { head: head(1, 2), messages: vec![logged(1)], changes: vec![], apart: vec![] });
     assert_eq!(seqs(&a), [1]);
     assert_eq!(taken(&b), [json!("closed")]);
 }
@@ -353,7 +372,7 @@ proptest! {
             }
             if let Some((after, _)) = topic.wants_range() {
                 let page = (after + 1..=LAST).take(3).map(logged).collect();
-                topic.range(&Range { head: head(LAST, 1), messages: page, changes: vec![] });
+                topic.range(&Range { head: head(LAST, 1), messages: page, changes: vec![], apart: vec![] });
             }
         }
         for (_, joined_at, got) in channels {

@@ -7,6 +7,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use crate::blocks::Unseen;
+
 /// Messages that wait for the task.
 const MESSAGES: usize = 4_096;
 
@@ -50,6 +52,13 @@ pub enum Message {
         user: UserId,
         /// Which, and when.
         chosen: ChosenStatus,
+    },
+    /// Whom a user does not see, by the answer to a question: its topics here are to know.
+    Unseen {
+        /// Who.
+        user: UserId,
+        /// Whom.
+        unseen: Unseen,
     },
     /// Entries may be gone, or (`true`) this gateway has another name: write them again.
     Again(bool),

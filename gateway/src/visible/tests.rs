@@ -31,6 +31,10 @@ fn entry(who: &str, refs: &[&str], chosen: Option<(Status, u64)>) -> UserPresenc
     UserPresence { chosen, metas: refs.iter().map(meta).collect(), dropped: 0, watchers: 0 }
 }
 
+fn apart(users: &[&str]) -> std::collections::BTreeSet<UserId> {
+    users.iter().map(|one| user(one)).collect()
+}
+
 fn entries(who: &str, refs: &[&str]) -> Entries {
     Entries::from([("g1".to_owned(), entry(who, refs, None))])
 }
@@ -104,6 +108,19 @@ fn what_is_read_again_is_told_as_a_diff_once_and_a_status_where_it_changed() {
 }
 
 #[test]
+fn who_is_blocked_looks_as_if_it_had_gone() {
+    let mut view = View::default();
+    let (mailbox, _) = open(&mut view, &["bob", "carol"]);
+    view.read(&user("bob"), entries("bob", &["b1"]), at(2));
+    view.read(&user("carol"), Entries::new(), at(2));
+    told(&mailbox);
+    view.set_visible(&user("alice"), Vec::new(), &apart(&["bob", "carol"]), at(4));
+    let gone = told(&mailbox);
+    assert_eq!(events(&gone), ["presence_diff", "user_presence_changed"], "of who was there alone");
+    assert_eq!(gone[1].1, json!({"user_id": "bob", "status": "offline", "last_seen": at(4)}));
+}
+
+#[test]
 fn an_invisible_user_is_in_no_state_and_no_diff_and_looks_offline() {
     let mut view = View::default();
     let (mailbox, _) = open(&mut view, &["bob"]);
@@ -122,12 +139,12 @@ fn who_becomes_visible_is_announced_and_who_may_no_longer_be_seen_just_leaves() 
     let mut view = View::default();
     let (mailbox, _) = open(&mut view, &[]);
     assert_eq!(events(&told(&mailbox)), ["presence_state", "sync_complete"]);
-    assert_eq!(view.set_visible(&user("alice"), vec![user("bob")], at(3)), [user("bob")]);
+    assert_eq!(view.set_visible(&user("alice"), vec![user("bob")], &apart(&[]), at(3)), [user("bob")]);
     view.read(&user("bob"), entries("bob", &["b1"]), at(3));
     let came = told(&mailbox);
     assert_eq!(events(&came), ["user_presence_changed", "presence_diff"]);
     assert_eq!(came[0].1["status"], "online");
-    assert_eq!(view.set_visible(&user("alice"), Vec::new(), at(4)), Vec::<UserId>::new());
+    assert_eq!(view.set_visible(&user("alice"), Vec::new(), &apart(&[]), at(4)), Vec::<UserId>::new());
     let went = told(&mailbox);
     assert_eq!(events(&went), ["presence_diff"]);
     assert_eq!(went[0].1["leaves"]["bob"]["metas"][0]["phx_ref"], "b1");

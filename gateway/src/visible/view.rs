@@ -139,7 +139,7 @@ impl View {
         let news = viewer.joining.remove(&key).unwrap_or(true);
         // An older answer does not undo a newer one.
         let known = news && !viewer.channels.is_empty();
-        let unknown = if known { Vec::new() } else { self.set_visible(user, sees, now) };
+        let unknown = if known { Vec::new() } else { self.set_visible(user, sees, &BTreeSet::new(), now) };
         if let Some(viewer) = self.viewers.get_mut(user) {
             viewer.channels.insert(key, Box::new(channel));
         }
@@ -158,8 +158,15 @@ impl View {
         }
     }
 
-    /// The user may see these, and nobody else. Channels that are open are told what that changes. Answers who must be read.
-    pub fn set_visible(&mut self, user: &UserId, sees: Vec<UserId>, now: Timestamp) -> Vec<UserId> {
+    /// The user may see these, and nobody else. Channels that are open are told what that changes: of those `apart` as if they
+    /// had gone. Answers who must be read.
+    pub fn set_visible(
+        &mut self,
+        user: &UserId,
+        sees: Vec<UserId>,
+        apart: &BTreeSet<UserId>,
+        now: Timestamp,
+    ) -> Vec<UserId> {
         let sees: BTreeSet<UserId> = sees.into_iter().collect();
         let viewer = self.viewers.entry(user.clone()).or_default();
         let before = std::mem::replace(&mut viewer.sees, sees.clone());
@@ -173,6 +180,11 @@ impl View {
             }
             let shown = self.subjects.get(subject).map(Subject::shown).unwrap_or_default();
             self.tell_diff(user, subject, &shown, &[]);
+            if apart.contains(subject) && !shown.is_empty() {
+                let (user_id, last_seen) = (subject.clone(), Some(now));
+                let gone = Seen { user_id, status: Status::Offline, last_seen };
+                self.tell(user, sent::USER_PRESENCE_CHANGED, &Raw::of(&gone));
+            }
             self.unsee(user, subject);
         }
         for subject in sees.difference(&before) {

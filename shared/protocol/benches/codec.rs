@@ -74,7 +74,7 @@ fn command_there_and_back(bencher: Bencher) {
 
 #[divan::bench]
 fn messages_there_and_back(bencher: Bencher) {
-    let logged = Logged { seq: 1, payload: message() };
+    let logged = Logged::new(1, message());
     let envelope =
         ConversationEnvelope { members_version: 1, event: ConversationEvent::Messages(vec![logged]) };
     bencher.bench_local(|| {

@@ -14,7 +14,7 @@ mod longpoll;
 mod presence;
 
 pub use answer::{
-    Answer, Head, JoinedConversation, JoinedUser, Logged, LoggedChange, Membership, Range, Revocations,
+    Answer, Head, JoinedConversation, JoinedUser, Logged, LoggedChange, Membership, Range, Revocations, Sees,
     Success,
 };
 pub use command::{Call, Command, CreatePolicy, HistoryPage, Presented, Principal, Revocation};

@@ -28,6 +28,8 @@ pub mod sent {
     pub const USER_PRESENCE_CHANGED: &str = "user_presence_changed";
     /// Somebody read up to a message.
     pub const READ_RECEIPT: &str = "read_receipt";
+    /// The user blocked another one, or no longer does.
+    pub const BLOCKS_UPDATED: &str = "blocks_updated";
     /// A service's notice to one user.
     pub const NOTIFICATION: &str = "notification";
     /// The socket's token runs out soon.

@@ -20,6 +20,8 @@ pub const REACTIONS: usize = 64;
 pub const REACTIONS_OF_ONE_USER: usize = 10;
 /// Contacts of one user.
 pub const CONTACTS: usize = 1_000;
+/// Users whom one user blocks. Fixed: no setting changes it.
+pub const BLOCKS: usize = 1_000;
 /// Conversations of one user.
 pub const CONVERSATIONS: usize = 5_000;
 /// Channels joined on one socket.
@@ -39,6 +41,8 @@ pub const HISTORY_PAGE: (usize, usize) = (200, 50);
 pub const HISTORY_BYTES: usize = 512 * 1024;
 /// Conversations in a page of the list, at most and when not asked.
 pub const LIST_PAGE: (usize, usize) = (200, 50);
+/// Users in a page of those whom a user blocks, at most and when not asked.
+pub const BLOCKS_PAGE: (usize, usize) = (200, 50);
 /// Conversations named in `sync_complete`.
 pub const SYNC_UNREAD: usize = 200;
 /// Bytes of an envelope on the backplane; NATS takes 1 MiB.

@@ -28,6 +28,8 @@ pub enum Reason {
     NotFound,
     /// Known, and not allowed.
     Forbidden,
+    /// The sender blocks whom it is for.
+    Blocked,
     /// It contradicts what is stored.
     Conflict,
     /// The socket has as many channels as it may.
@@ -50,6 +52,7 @@ impl Reason {
             Self::RateLimitExceeded => "rate_limit_exceeded",
             Self::NotFound => "not_found",
             Self::Forbidden => "forbidden",
+            Self::Blocked => "blocked",
             Self::Conflict => "conflict",
             Self::TooManyChannels => "too_many_channels",
             Self::Unavailable => "unavailable",
@@ -62,7 +65,7 @@ impl Reason {
         match self {
             Self::ValidationFailed => 400,
             Self::Unauthorized => 401,
-            Self::Forbidden => 403,
+            Self::Forbidden | Self::Blocked => 403,
             Self::NotFound | Self::NotAMember | Self::UnmatchedTopic | Self::UnknownEvent => 404,
             Self::Conflict => 409,
             Self::MessageTooLarge => 413,
@@ -124,6 +127,12 @@ impl Refusal {
     #[must_use]
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Reason::Unavailable, message)
+    }
+
+    /// `blocked`: who says something in a direct conversation blocks the other one.
+    #[must_use]
+    pub fn blocked() -> Self {
+        Self::new(Reason::Blocked, "you have blocked this user: unblock it first")
     }
 
     /// `not_a_member`, the same words whether or not the conversation exists.

@@ -85,6 +85,9 @@ pub struct Message {
     /// In history only: who reacted how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reactions: Option<BTreeMap<String, Vec<UserId>>>,
+    /// Who never gets it: that user blocked its sender when it was sent. It is told to nobody, least of all to the sender.
+    #[serde(skip)]
+    pub silent: Option<UserId>,
 }
 
 impl Message {
@@ -98,7 +101,18 @@ impl Message {
             sender_id: self.sender_id.clone(),
             message_type: self.message_type.clone(),
             preview: seen.then(|| self.content.chars().take(limits::PREVIEW_CHARS).collect()),
+            silent: self.silent.clone(),
         }
+    }
+
+    /// The message as it is told to all who get it: with nothing of what some of them never got.
+    #[must_use]
+    pub fn told(mut self) -> Self {
+        let shown_to_more = |quote: &&mut Quoted| quote.silent.is_some() && quote.silent != self.silent;
+        if let Some(quote) = self.reply_to.as_mut().filter(shown_to_more) {
+            quote.preview = None;
+        }
+        self
     }
 
     /// The message as it is shown to somebody who has deleted it for itself: its place, and nothing of what it says.
@@ -130,6 +144,9 @@ pub struct Quoted {
     pub message_type: String,
     /// How its content begins; null where it is deleted, or hidden from whom this is shown to.
     pub preview: Option<String>,
+    /// Who never gets that message.
+    #[serde(skip)]
+    pub silent: Option<UserId>,
 }
 
 /// The two kinds of conversation.

@@ -216,6 +216,7 @@ mod tests {
             changed_at: Timestamp::default(),
             completed_by: None,
             members: ["alice", "bob"].map(user).into(),
+            blocked_by: BTreeSet::new(),
         }
     }
 

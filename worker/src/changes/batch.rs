@@ -60,6 +60,16 @@ pub(super) struct Change {
     pub(super) except: Vec<UserId>,
 }
 
+impl Change {
+    /// This user is not told; what is a user's own concerns no other anyway.
+    fn leave_out(&mut self, user: Option<&UserId>) {
+        if let (None, Some(user)) = (&self.document.only, user) {
+            self.document.except = Some(user.clone());
+            self.except.push(user.clone());
+        }
+    }
+}
+
 /// What one ask comes to.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
@@ -101,18 +111,21 @@ impl Batch {
         rules: Rules,
     ) -> Self {
         let mut batch = Self { state, ..Self::default() };
-        for Asked { message, ask, .. } in open {
-            let outcome = match ask {
+        for Asked { message, silent, ask, .. } in open {
+            let mut outcome = match ask {
                 Ask::React { user, reaction, react } => {
                     batch.react(id, *message, user, reaction, *react, rules)
                 }
                 Ask::Edit { by, content, metadata, quote } => {
                     let edit = (content.clone(), metadata.clone());
-                    batch.edit(id, *message, by, edit, quote.as_ref(), rules)
+                    batch.edit(id, *message, (by, silent.as_ref()), edit, quote.as_ref(), rules)
                 }
                 Ask::Delete { by } => batch.delete(id, *message, by.as_ref(), rules.now),
                 Ask::Hide { user } => Ok(batch.hide(id, *message, user, rules.now)),
             };
+            if let Ok(Outcome { change: Some(change), .. }) = &mut outcome {
+                change.leave_out(silent.as_ref());
+            }
             batch.outcomes.push(outcome);
         }
         batch
@@ -175,7 +188,7 @@ impl Batch {
         &mut self,
         id: &ConversationId,
         message: MessageId,
-        by: &UserId,
+        (by, silent): (&UserId, Option<&UserId>),
         (content, metadata): (String, Option<Raw>),
         quote: Option<&Quoted>,
         rules: Rules,
@@ -187,12 +200,13 @@ impl Batch {
         may_edit(&before, by, rules)?;
         let same = before.content == content
             && metadata.as_ref().is_none_or(|metadata| before.metadata.get() == metadata.get());
-        let after = if same { before } else { before.edited(content, metadata, rules.now) };
+        let after =
+            if same { before } else { before.edited(content, metadata, rules.now).silent_for(silent) };
         if !same {
             self.replace(first, after.clone())?;
         }
         self.slots.insert(first);
-        let shown = Message { reply_to: quote.cloned(), ..after.shown(id) };
+        let shown = Message { reply_to: quote.cloned(), ..after.shown(id) }.told();
         let hides = |(user, seq): &(UserId, u64)| (*seq == message.seq()).then(|| user.clone());
         let except = self.state.hidden.iter().filter_map(hides).collect();
         let change = (!same).then(|| Change {

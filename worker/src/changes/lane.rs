@@ -271,7 +271,10 @@ mod tests {
             deadline: Timestamp::default(),
         };
         let message = MessageId::new(Timestamp::default(), message, 0);
-        Waiting { asked: Asked { request, message, members_version: 1, ask }, done: oneshot::channel().0 }
+        Waiting {
+            asked: Asked { request, message, members_version: 1, silent: None, ask },
+            done: oneshot::channel().0,
+        }
     }
 
     fn react(message: u64, user: usize) -> Waiting {

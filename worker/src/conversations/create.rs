@@ -24,8 +24,9 @@ use super::{
 use crate::{
     Request, Worker,
     access::MembersDocument,
+    blocks::PairDocument,
     document::{self, ATTEMPTS, Stored},
-    members::{MemberDocument, MemberState, MembershipDocument},
+    members::{Frozen, MemberDocument, MemberState, MembershipDocument, Silenced},
     store::{Expect, Write, keys},
 };
 
@@ -50,11 +51,12 @@ impl Worker {
         self.find_pair(request, &mut draft).await?;
         if self.roster(request, &draft.id).await?.is_none() {
             self.check_consent(request, policy, &draft).await?;
+            self.check_unblocked(request, &draft).await?;
             self.check_room(request, &draft.members, &draft.id).await?;
             let meta = self.reserve(request, &mut draft).await?;
             self.fill(request, &draft, &meta).await?;
-            if self.complete(request, &draft).await? {
-                self.tell_created(&draft, &meta).await;
+            if let Some(blocked_by) = self.complete(request, &draft).await? {
+                self.tell_created(&draft, &meta, &blocked_by).await;
                 self.show_pair(request, &draft).await;
                 return self.created(request, &draft, 201).await;
             }
@@ -80,6 +82,16 @@ impl Worker {
         let others = draft.others();
         let added_by = self.followers_among(request, user, &others).await?;
         draft::consent(&others, &BTreeSet::from_iter(added_by))
+    }
+
+    /// Nobody begins a conversation with whom it blocks. Who is blocked may: it comes to be for that one alone.
+    async fn check_unblocked(&self, request: &Request, draft: &Draft) -> Result<(), Refusal> {
+        let (Some((one, other)), Some(user)) = (draft.pair(), &draft.created_by) else { return Ok(()) };
+        let pair = self.pair(request, one, other).await?;
+        match pair.filter(|pair| pair.document.blocked_by.contains_key(user)) {
+            Some(_) => Err(Refusal::blocked()),
+            None => Ok(()),
+        }
     }
 
     /// A direct conversation that the pair has goes before the draft's id.
@@ -142,28 +154,61 @@ impl Worker {
         Ok(())
     }
 
-    /// Step 3. Whether it was this attempt that took it.
-    async fn complete(&self, request: &Request, draft: &Draft) -> Result<bool, Refusal> {
-        let members = MembersDocument {
-            count: draft.members.len(),
-            kind: draft.kind,
-            changed_at: self.env.now(),
-            completed_by: Some(request.id),
-        };
-        let key = keys::members(&draft.id);
-        let write = document::write(key.clone(), &members, Expect::Absent);
-        match self.commit(request, vec![write]).await {
-            // Where only the answer was lost, nobody else will tell of it.
-            Err(refusal) => match self.load::<MembersDocument>(request, &key).await? {
-                Some(stored) if stored.document == members => Ok(true),
-                _ => Err(refusal),
-            },
-            completed => completed,
+    /// Step 3. Who of a pair blocks the other, where it was this attempt that took it.
+    async fn complete(&self, request: &Request, draft: &Draft) -> Result<Option<BTreeSet<UserId>>, Refusal> {
+        let changed_at = self.env.now();
+        for attempt in 0..ATTEMPTS {
+            self.back_off(attempt).await;
+            let (mut writes, blocked_by) = self.pair_writes(request, draft).await?;
+            let members = MembersDocument {
+                count: draft.members.len(),
+                kind: draft.kind,
+                changed_at,
+                completed_by: Some(request.id),
+                blocked_by,
+            };
+            let key = keys::members(&draft.id);
+            writes.push(document::write(key.clone(), &members, Expect::Absent));
+            let written = self.commit(request, writes).await;
+            if written == Ok(true) {
+                return Ok(Some(members.blocked_by));
+            }
+            match (self.load::<MembersDocument>(request, &key).await?, written) {
+                // Where only the answer was lost, nobody else will tell of it.
+                (Some(stored), _) if stored.document == members => return Ok(Some(members.blocked_by)),
+                (_, Err(refusal)) => return Err(refusal),
+                (Some(_), Ok(_)) => return Ok(None),
+                // One of the pair blocked the other meanwhile, or no longer does.
+                (None, Ok(_)) => {}
+            }
         }
+        Err(document::contended())
     }
 
-    /// The members learn of it.
-    async fn tell_created(&self, draft: &Draft, meta: &MetaDocument) {
+    /// What is written with a pair's conversation, and who of the two blocks the other: a block that is made at the same
+    /// time meets it, and who does not listen knows nothing of it.
+    async fn pair_writes(
+        &self,
+        request: &Request,
+        draft: &Draft,
+    ) -> Result<(Vec<Write>, BTreeSet<UserId>), Refusal> {
+        let Some((one, other)) = draft.pair() else { return Ok((Vec::new(), BTreeSet::new())) };
+        let stored = self.pair(request, one, other).await?;
+        let pair: PairDocument = stored.as_ref().map(|stored| stored.document.clone()).unwrap_or_default();
+        let blocked_by: BTreeSet<UserId> = pair.blocked_by.keys().cloned().collect();
+        let mut writes = vec![pair.write(one, other, stored.as_ref(), self.env.now())];
+        for member in draft.members.iter().filter(|_| !blocked_by.is_empty()) {
+            let silenced = Silenced { concealed: true, ..Silenced::begun(None, 0, 0) };
+            let silenced = blocked_by.contains(member).then_some(silenced);
+            let frozen = Some(Frozen { read: 0, delivered: 0 });
+            let begun = |document| MemberDocument { silenced, frozen, ..document };
+            writes.extend(self.member_with(request, &draft.id, member, begun).await?);
+        }
+        Ok((writes, blocked_by))
+    }
+
+    /// The members learn of it, but for who does not listen to who created it.
+    async fn tell_created(&self, draft: &Draft, meta: &MetaDocument, blocked_by: &BTreeSet<UserId>) {
         let updated = ConversationUpdated {
             conversation_id: draft.id.clone(),
             change: Change::Created,
@@ -171,7 +216,7 @@ impl Worker {
             metadata: Some(meta.metadata.clone()),
             updated_at: meta.updated_at,
         };
-        self.tell_updated(&draft.members, &updated).await;
+        self.tell_updated(draft.members.difference(blocked_by), &updated).await;
     }
 
     /// The two of a direct conversation see each other's status from now on.

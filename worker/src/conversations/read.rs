@@ -74,7 +74,13 @@ impl Worker {
                     metadata: Some(meta.metadata.clone()),
                     updated_at: meta.updated_at,
                 };
-                self.tell_updated(&roster.members, &updated).await;
+                // Who blocks the one that changed it hears nothing of it.
+                let deaf = match &request.principal {
+                    Principal::User(user) => roster.deaf_to(user),
+                    Principal::Service => None,
+                };
+                let told = roster.members.iter().filter(|member| Some(*member) != deaf);
+                self.tell_updated(told, &updated).await;
                 return Ok(Success::ok(&self.conversation(request, id, &roster, meta).await?));
             }
         }

@@ -16,7 +16,10 @@ fn what_is_read_is_not_named() {
         sender: Some(user("bob")),
         muted_until: None,
     };
-    let count = |who: &str, position| unread(&user(who), &active, position).map(|unread| unread.unread_count);
+    let count = |who: &str, position| {
+        let member = MemberDocument::new(Timestamp::default(), position);
+        unread(&user(who), &active, &member).map(|unread| unread.unread_count)
+    };
     assert_eq!((count("alice", 5), count("alice", 6), count("alice", 2)), (None, None, Some(3)));
     assert_eq!(count("bob", 2), None, "what one sent oneself is read, wherever the position lags");
 }

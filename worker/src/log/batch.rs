@@ -109,10 +109,11 @@ impl Worker {
         seen: u64,
         batch: Vec<Waiting>,
     ) -> Vec<(Waiting, Result<Claimed, Refusal>)> {
-        join_all(batch.into_iter().map(|waiting| async move {
+        join_all(batch.into_iter().map(|mut waiting| async move {
+            waiting.draft.silent = roster.and_then(|roster| send::silent_for(&waiting.draft, roster));
             let Waiting { request, draft, .. } = &waiting;
             let claimed = match send::may_send(&request.principal, draft, roster) {
-                Ok(()) => self.claim(request, id, draft, seen).await,
+                Ok(()) => self.claim_as_member(request, id, draft, roster, seen).await,
                 Err(refusal) => Err(refusal),
             };
             (waiting, claimed)
@@ -240,21 +241,22 @@ impl Worker {
             let (message, fresh) = (self.shown_done(id, &done).await, done.fresh);
             let payload = Raw::of(&message);
             burst.reads(&message.sender_id, message.seq);
-            let entry = Logged { seq: message.seq, payload: payload.clone() };
+            let except = message.silent.clone();
+            let entry = Logged { seq: message.seq, payload: payload.clone(), except: except.clone() };
             let late = self.env.now().since(message.sent_at) >= REMEMBERED;
             answers.push((done, message));
             if fresh {
-                notices.push(Notice { event: sent::NEW_MESSAGE, payload });
+                notices.push(Notice { event: sent::NEW_MESSAGE, payload, except });
                 logged.push(entry);
             } else {
                 // Who stored it may have died before it noted who is away.
-                again.extend((!late).then(|| entry.payload.clone()));
+                again.extend((!late && except.is_none()).then(|| entry.payload.clone()));
                 // Gateways drop what they have; users were told, or may have been.
-                self.tell_conversation(id, roster.version, ConversationEvent::Messages(vec![entry])).await;
+                self.tell_conversation(id, roster.version, ConversationEvent::messages(vec![entry])).await;
             }
         }
         if !logged.is_empty() {
-            self.tell_conversation(id, roster.version, ConversationEvent::Messages(logged)).await;
+            self.tell_conversation(id, roster.version, ConversationEvent::messages(logged)).await;
         }
         // At once, where nothing need be read for it: then both frames of a member's socket leave in one write.
         let places = if notices.is_empty() { None } else { self.notify_known(id, roster, &notices).await };
@@ -278,11 +280,11 @@ impl Worker {
         let message = message.clone().shown(id);
         let quote = waiting.draft.quote.as_ref().filter(|quote| Some(quote.id) == message.reply_to_id);
         if quote.is_some() || message.reply_to_id.is_none() {
-            return Message { reply_to: quote.cloned(), ..message };
+            return Message { reply_to: quote.cloned(), ..message }.told();
         }
         // A repeat that does not say what the first one did.
         let found = self.with_quotes(&waiting.request, id, vec![message.clone()]).await;
-        found.ok().and_then(|mut found| found.pop()).unwrap_or(message)
+        found.ok().and_then(|mut found| found.pop()).unwrap_or(message).told()
     }
 }
 

@@ -251,7 +251,7 @@ impl Worker {
         let (mut found, mut again) = (Burst::default(), Vec::new());
         for message in self.messages_before(request, id, tail.seq, room).await? {
             found.reads(&message.sender_id, message.seq);
-            if self.env.now().since(message.sent_at) < REMEMBERED {
+            if self.env.now().since(message.sent_at) < REMEMBERED && message.silent.is_none() {
                 again.push(Raw::of(&message));
             }
         }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     Request, Worker,
+    access::Roster,
     changes::{Edited, Gone},
     document::{self, CONCURRENCY},
     store::{Expect, Item, Query, Write, keys},
@@ -43,24 +44,29 @@ pub(crate) struct ChangeDocument {
     /// Whose it is alone; everybody's where nobody is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) only: Option<UserId>,
+    /// Who is not told: that user blocked who made it, or never got the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) except: Option<UserId>,
 }
 
 impl ChangeDocument {
     /// A change to the message at `seq` that is everybody's.
     pub(crate) fn new(seq: u64, event: &str, payload: Raw) -> Self {
-        Self { seq, event: event.to_owned(), payload, only: None }
+        Self { seq, event: event.to_owned(), payload, only: None, except: None }
     }
 
     /// As gateways are told it; its place is still 0.
     pub(crate) fn logged(self) -> LoggedChange {
-        let Self { seq, event, payload, only } = self;
-        LoggedChange { change_seq: 0, seq, event, payload, only, except: Vec::new() }
+        let Self { seq, event, payload, only, except } = self;
+        let except = except.into_iter().collect();
+        LoggedChange { change_seq: 0, seq, event, payload, only, except }
     }
 
     /// Whether it is this reader's business.
     fn concerns(&self, reader: &Principal) -> bool {
         match (&self.only, reader) {
-            (None, _) => true,
+            (None, Principal::User(user)) => self.except.as_ref() != Some(user),
+            (None, Principal::Service) => true,
             (Some(only), Principal::User(user)) => only == user,
             (Some(_), Principal::Service) => false,
         }
@@ -127,7 +133,7 @@ impl Worker {
             if let Some((event, payload, except)) = forms.get(&change.seq) {
                 (*event).clone_into(&mut change.event);
                 change.payload.clone_from(payload);
-                change.except.clone_from(except);
+                change.except.extend(except.iter().cloned());
             }
         }
         Ok(room.fill(logged, read::size))
@@ -146,17 +152,20 @@ impl Worker {
             found.into_iter().flatten().partition(|message| message.deleted.is_some());
         let there = there.into_iter().map(|message| message.shown(id)).collect();
         let there = self.with_quotes(request, id, there).await?;
+        let there: Vec<Message> = there.into_iter().map(Message::told).collect();
         let seqs: Vec<u64> = there.iter().map(|message| message.seq).collect();
         let hiders = seqs.into_iter().map(|seq| self.hiders(request, id, seq));
         let hiders = stream::iter(hiders).buffered(CONCURRENCY).try_collect::<Vec<_>>().await?;
-        let there = there.iter().zip(hiders).map(|(message, hiders)| {
+        let there = there.iter().zip(hiders).map(|(message, mut hiders)| {
+            hiders.extend(message.silent.clone());
             (message.seq, (sent::MESSAGE_EDITED, Raw::of(&Edited { message }), hiders))
         });
         let gone = gone.iter().filter_map(|message| {
             let Deleted { at, by } = message.deleted.as_ref()?;
             let (seq, user_id) = (message.seq(), by.as_ref());
             let gone = Gone { conversation_id: id, message_id: message.id, seq, user_id, at: *at };
-            Some((seq, (sent::MESSAGE_DELETED, Raw::of(&gone), Vec::new())))
+            let except = message.silent.clone().into_iter().collect();
+            Some((seq, (sent::MESSAGE_DELETED, Raw::of(&gone), except)))
         });
         Ok(there.chain(gone).collect())
     }
@@ -167,6 +176,7 @@ impl Worker {
         &self,
         request: &Request,
         id: &ConversationId,
+        roster: &Roster,
         after: u64,
         to: u64,
         bytes: usize,
@@ -183,7 +193,7 @@ impl Worker {
             firsts.clone().into_iter().map(|(_, seq)| async move { self.message_at(request, id, seq).await });
         let found = stream::iter(found).buffered(CONCURRENCY).try_collect::<Vec<_>>().await?;
         let found: Vec<Message> = found.into_iter().flatten().map(|message| message.shown(id)).collect();
-        let messages = self.shown_to(request, id, found).await?;
+        let messages = self.shown_to(request, id, roster, found).await?;
         let shown = fitting(messages, bytes);
         // What was left out is first met at its first change.
         let left_out = firsts.get(shown.len()).map(|(first, _)| first - 1);

@@ -12,7 +12,7 @@ use super::{
     change,
     read::{Room, left, size},
 };
-use crate::{Request, Worker};
+use crate::{Request, Worker, access::Roster};
 
 /// A page of history (contract section 4).
 #[derive(Serialize)]
@@ -62,17 +62,18 @@ impl Worker {
         page: &HistoryPage,
     ) -> Result<Success, Refusal> {
         let since = page.since.as_deref().map(change::position).transpose()?;
-        self.member_access(request, id).await?;
+        let roster = self.member_access(request, id).await?;
         let ends = self.ends(request, id).await?;
         let last_seq = ends.last_seq();
         let part = Part::of(page, last_seq);
         let count = page.limit.clamp(1, limits::HISTORY_PAGE.0);
-        let mut messages = self.history_part(request, id, part, last_seq, count).await?;
+        let mut messages = self.history_part(request, id, &roster, part, last_seq, count).await?;
         if matches!(part, Part::UpTo(_)) {
             messages.reverse();
         }
         let has_more = part.goes_on(&messages, last_seq);
-        let changed = self.changed_since(request, id, since, ends.change_seq, left(&messages)).await?;
+        let room = left(&messages);
+        let changed = self.changed_since(request, id, &roster, since, ends.change_seq, room).await?;
         Ok(Success::ok(&History {
             messages,
             has_more,
@@ -87,6 +88,7 @@ impl Worker {
         &self,
         request: &Request,
         id: &ConversationId,
+        roster: &Roster,
         part: Part,
         last_seq: u64,
         count: usize,
@@ -97,7 +99,7 @@ impl Worker {
             Part::UpTo(to) => self.messages_before(request, id, to, room).await?,
         };
         // With their reactions and what they answer, fewer of them may fit.
-        Ok(room.fill(self.shown_to(request, id, messages).await?, size))
+        Ok(room.fill(self.shown_to(request, id, roster, messages).await?, size))
     }
 }
 

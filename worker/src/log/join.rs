@@ -1,12 +1,12 @@
 //! Joining a conversation: who may, and where its channel begins.
 
-use futures_util::future::try_join;
+use futures_util::future::{try_join, try_join3};
 use serde::{Deserialize, Serialize};
 use simurgh_protocol::{
     ConversationId, Raw, Refusal, UserId,
     envelope::{JoinedConversation, Principal, Success},
     limits,
-    record::{Conversation, Message},
+    record::{Conversation, ConversationType, Message},
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     head::Ends,
     read::{Room, left, size},
 };
-use crate::{Request, Worker, conversations, members::MemberDocument, store::keys, validate};
+use crate::{Request, Worker, access::Roster, conversations, members::MemberDocument, store::keys, validate};
 
 #[derive(Deserialize)]
 struct Params {
@@ -56,11 +56,15 @@ impl Worker {
         let since = since.as_deref().map(change::position).transpose()?;
         let (roster, ends) = try_join(self.member_access(request, id), self.ends(request, id)).await?;
         let last_seq = ends.last_seq();
-        let (meta, messages) =
-            try_join(self.meta(request, id), self.missed(request, id, asked, last_seq)).await?;
+        let (meta, messages, unseen) = try_join3(
+            self.meta(request, id),
+            self.missed(request, id, &roster, asked, last_seq),
+            self.unseen_here(request, &roster),
+        )
+        .await?;
         let conversation = conversations::read::shown(id, &roster, meta.document, last_seq);
         let room = left(&messages).saturating_sub(size(&conversation));
-        let changed = self.changed_since(request, id, since, ends.change_seq, room).await?;
+        let changed = self.changed_since(request, id, &roster, since, ends.change_seq, room).await?;
         let last_read_seq = self.position_of(request, id, &ends).await?;
         let response = Joined {
             status: "joined",
@@ -75,7 +79,21 @@ impl Worker {
             change_cursor: change::cursor(changed.change_seq),
         };
         let head = ends.head(id, roster.version);
-        Ok(Success::ok(&JoinedConversation { head, response: Raw::of(&response) }))
+        Ok(Success::ok(&JoinedConversation { head, response: Raw::of(&response), unseen }))
+    }
+
+    /// The members whom who joins does not see, nor they it.
+    async fn unseen_here(&self, request: &Request, roster: &Roster) -> Result<Vec<UserId>, Refusal> {
+        match (&request.principal, roster.kind) {
+            (Principal::Service, _) => Ok(Vec::new()),
+            (Principal::User(user), ConversationType::Direct) => {
+                Ok(roster.unseen(user).into_iter().cloned().collect())
+            }
+            (Principal::User(user), ConversationType::Group) => {
+                let unseen = self.unseen(request, user).await?;
+                Ok(unseen.intersection(&roster.members).cloned().collect())
+            }
+        }
     }
 
     /// What came after the `seq` asked for; nothing where none was.
@@ -83,13 +101,14 @@ impl Worker {
         &self,
         request: &Request,
         id: &ConversationId,
+        roster: &Roster,
         asked: Option<u64>,
         last_seq: u64,
     ) -> Result<Vec<Message>, Refusal> {
         let Some(after) = asked else { return Ok(Vec::new()) };
         let room = Room { count: limits::JOIN_MESSAGES, bytes: limits::JOIN_BYTES };
         let messages = self.messages_after(request, id, after, last_seq, room).await?;
-        Ok(room.fill(self.shown_to(request, id, messages).await?, size))
+        Ok(room.fill(self.shown_to(request, id, roster, messages).await?, size))
     }
 
     /// What changed since, where that was asked for, up to `change_seq`.
@@ -97,12 +116,13 @@ impl Worker {
         &self,
         request: &Request,
         id: &ConversationId,
+        roster: &Roster,
         since: Option<u64>,
         change_seq: u64,
         bytes: usize,
     ) -> Result<Changed, Refusal> {
         match since {
-            Some(since) => self.changed_messages(request, id, since, change_seq, bytes).await,
+            Some(since) => self.changed_messages(request, id, roster, since, change_seq, bytes).await,
             None => Ok(Changed { messages: Vec::new(), change_seq }),
         }
     }

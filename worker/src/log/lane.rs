@@ -130,6 +130,7 @@ mod tests {
             reply_to: None,
             quote: None,
             refused: None,
+            silent: None,
             hash: String::new(),
         };
         Waiting { request, draft, span: Span::none(), done: oneshot::channel().0 }

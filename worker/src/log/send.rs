@@ -10,7 +10,7 @@ use simurgh_protocol::{
 };
 use uuid::Uuid;
 
-use super::slot::StoredMessage;
+use super::{claim::Claimed, slot::StoredMessage};
 use crate::{
     Limits, Request, Worker,
     access::Roster,
@@ -47,6 +47,8 @@ pub(crate) struct Draft {
     pub(crate) quote: Option<Quoted>,
     /// Why it may not be stored; what was stored under its name before is still answered.
     pub(crate) refused: Option<Refusal>,
+    /// Who never gets it, since that user blocks who sends it.
+    pub(crate) silent: Option<UserId>,
     /// Of type and content: what a repeat is judged by.
     pub(crate) hash: String,
 }
@@ -91,6 +93,7 @@ impl Draft {
             reply_to: reply_to.transpose()?,
             quote: None,
             refused: None,
+            silent: None,
         })
     }
 
@@ -108,6 +111,7 @@ impl Draft {
             command,
             edited_at: None,
             deleted: None,
+            silent: self.silent.clone(),
         }
     }
 
@@ -163,6 +167,11 @@ pub(crate) fn may_send(principal: &Principal, draft: &Draft, roster: Option<&Ros
     }
 }
 
+/// Who never gets this draft: the other one of a direct conversation, who blocks its sender. Announcements come to all.
+pub(crate) fn silent_for(draft: &Draft, roster: &Roster) -> Option<UserId> {
+    roster.deaf_to(&draft.sender).filter(|_| draft.message_type != SYSTEM).cloned()
+}
+
 /// The answer to a send: 201 where this request stored the message, 200 where an earlier one did (`duplicate`).
 pub(crate) fn reply(message: &Message, duplicate: bool) -> Success {
     let Message { id, seq, sent_at, .. } = *message;
@@ -203,9 +212,33 @@ impl Worker {
         reply_to: MessageId,
     ) -> Result<Option<Quoted>, Refusal> {
         let found = self.message(request, id, reply_to).await?;
-        let Some(found) = found.filter(|found| found.deleted.is_none()) else { return Ok(None) };
+        let seen = |found: &StoredMessage| found.deleted.is_none() && found.silent.as_ref() != Some(sender);
+        let Some(found) = found.filter(seen) else { return Ok(None) };
         let hidden = self.hidden_among(request, id, sender, &[found.seq()].into()).await?;
         Ok(hidden.is_empty().then(|| found.shown(id).quoted()))
+    }
+
+    /// Claims a draft's name as [`Self::claim`] does. Who blocks the other one says nothing new to it: then nothing is
+    /// written, and what was said before is answered as ever.
+    pub(crate) async fn claim_as_member(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        draft: &Draft,
+        roster: Option<&Roster>,
+        seen: u64,
+    ) -> Result<Claimed, Refusal> {
+        let blocks = roster.is_some_and(|roster| roster.blocked_by.contains(&draft.sender));
+        if !blocks || draft.message_type == SYSTEM {
+            return self.claim(request, id, draft, seen).await;
+        }
+        if !self.is_claimed(request, id, draft).await? {
+            return Err(Refusal::blocked());
+        }
+        match self.claim(request, id, draft, seen).await? {
+            Claimed::Open(_) => Err(Refusal::blocked()),
+            stored @ Claimed::Stored(_) => Ok(stored),
+        }
     }
 
     async fn is_claimed(
@@ -246,6 +279,7 @@ mod tests {
             changed_at: Timestamp::default(),
             completed_by: None,
             members: [UserId::new("alice").unwrap()].into(),
+            blocked_by: [].into(),
         }
     }
 

@@ -15,6 +15,7 @@ use simurgh_protocol::{
 
 use crate::{
     Request, Worker,
+    access::Roster,
     document::CONCURRENCY,
     store::{Consistency, Item, Key, keys},
 };
@@ -29,9 +30,15 @@ impl Worker {
         &self,
         request: &Request,
         id: &ConversationId,
+        roster: &Roster,
         messages: Vec<Message>,
     ) -> Result<Vec<Message>, Refusal> {
-        let messages = self.with_reactions(request, id, messages).await?;
+        let mut messages = self.with_reactions(request, id, messages).await?;
+        if let Principal::User(user) = &request.principal
+            && roster.blocked_by.contains(user)
+        {
+            messages.iter_mut().for_each(|message| keep_own_reactions(message, user));
+        }
         let messages = self.with_quotes(request, id, messages).await?;
         self.without_hidden(request, id, messages).await
     }
@@ -83,7 +90,7 @@ impl Worker {
             quotes.map(|quote| quote.seq).filter(|seq| !shown.contains(seq)).collect();
         let mut hidden = self.hidden_among(request, id, user, &shown).await?;
         hidden.extend(self.hidden_among(request, id, user, &quoted).await?);
-        Ok(messages.into_iter().map(|message| seen(message, &hidden)).collect())
+        Ok(messages.into_iter().map(|message| seen(message, user, &hidden)).collect())
     }
 
     /// Who has deleted this message for itself.
@@ -130,12 +137,23 @@ fn bounded(messages: Vec<Message>) -> Vec<Message> {
         .collect()
 }
 
-/// The message to somebody who has deleted these for itself.
-fn seen(mut message: Message, hidden: &BTreeSet<u64>) -> Message {
-    if hidden.contains(&message.seq) {
+/// Without the reactions of others.
+fn keep_own_reactions(message: &mut Message, user: &UserId) {
+    for users in message.reactions.iter_mut().flat_map(BTreeMap::values_mut) {
+        users.retain(|other| other == user);
+    }
+    if let Some(reactions) = &mut message.reactions {
+        reactions.retain(|_, users| !users.is_empty());
+    }
+}
+
+/// The message to a user who has deleted these for itself.
+fn seen(mut message: Message, user: &UserId, hidden: &BTreeSet<u64>) -> Message {
+    let hides = |seq, silent: Option<&UserId>| hidden.contains(&seq) || silent == Some(user);
+    if hides(message.seq, message.silent.as_ref()) {
         return message.hide();
     }
-    if let Some(quote) = message.reply_to.as_mut().filter(|quote| hidden.contains(&quote.seq)) {
+    if let Some(quote) = message.reply_to.as_mut().filter(|quote| hides(quote.seq, quote.silent.as_ref())) {
         quote.preview = None;
     }
     message

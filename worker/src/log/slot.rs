@@ -46,6 +46,9 @@ pub(crate) struct StoredMessage {
     /// Where it was deleted for everyone: then there is no content, no metadata, and nothing that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deleted: Option<Deleted>,
+    /// Who never gets it: that user blocked its sender when it was sent, or edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) silent: Option<UserId>,
 }
 
 /// That a message was deleted for everyone.
@@ -79,6 +82,11 @@ impl StoredMessage {
         Self { content, metadata, edited_at: Some(at), ..self }
     }
 
+    /// The message, which this user never gets from now on, whatever it got before.
+    pub(crate) fn silent_for(self, user: Option<&UserId>) -> Self {
+        Self { silent: user.cloned().or(self.silent), ..self }
+    }
+
     /// What is left of the message once it is deleted for everyone: its place, its sender, its name and its type.
     pub(crate) fn tombstone(self, deleted: Deleted) -> Self {
         Self {
@@ -109,6 +117,7 @@ impl StoredMessage {
             deleted_at: self.deleted.map(|deleted| deleted.at),
             hidden: false,
             reactions: None,
+            silent: self.silent,
         }
     }
 }

@@ -44,6 +44,67 @@ pub struct MemberDocument {
     /// answers who was a member when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<(Timestamp, Timestamp)>,
+    /// Messages of a direct conversation that never come to this member: it blocked, or blocks, the other one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<Silenced>,
+    /// The positions as the other one of a direct conversation sees them while one of the two blocks the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Frozen>,
+}
+
+/// The messages that were said while a member did not listen. Only the last such time is known, or where some before it
+/// were not read yet, all of them as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silenced {
+    /// They lie behind this `seq`.
+    pub after: u64,
+    /// Up to this one; none while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<u64>,
+    /// Whether the conversation began so, and holds nothing else for the member yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub concealed: bool,
+}
+
+/// Positions at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// What was read.
+    pub read: u64,
+    /// What had come.
+    pub delivered: u64,
+}
+
+impl Silenced {
+    /// The member does not listen from now on.
+    #[must_use]
+    pub fn begun(before: Option<Self>, last_seq: u64, last_read_seq: u64) -> Self {
+        let begun = Self { after: last_seq, up_to: None, concealed: false };
+        match before {
+            // What was not read is still counted: without those that never came.
+            Some(before) if before.up_to.is_none_or(|up_to| up_to > last_read_seq) => Self {
+                after: before.after,
+                concealed: before.concealed && before.hides_all(last_seq),
+                ..begun
+            },
+            _ => begun,
+        }
+    }
+
+    /// The member listens again.
+    #[must_use]
+    pub fn ended(self, last_seq: u64) -> Self {
+        Self { up_to: self.up_to.or(Some(last_seq)), ..self }
+    }
+
+    fn hides_all(&self, last_seq: u64) -> bool {
+        self.up_to.is_none_or(|up_to| last_seq <= up_to)
+    }
+
+    /// How many of the messages behind `from` up to `to` they are.
+    fn among(&self, from: u64, to: u64) -> u64 {
+        self.up_to.map_or(to, |up_to| up_to.min(to)).saturating_sub(self.after.max(from))
+    }
 }
 
 /// The last move of a position.
@@ -82,6 +143,32 @@ impl MemberDocument {
             delivered: None,
             removed_by: None,
             was: None,
+            silenced: None,
+            frozen: None,
+        }
+    }
+
+    /// How many messages up to `last_seq` who has read up to `read` has not read, of those that come to it.
+    #[must_use]
+    pub fn unread(&self, read: u64, last_seq: u64) -> u64 {
+        let silent = self.silenced.map_or(0, |silenced| silenced.among(read, last_seq));
+        last_seq.saturating_sub(read).saturating_sub(silent)
+    }
+
+    /// Whether the member does not know of the conversation: nothing in it came to it.
+    #[must_use]
+    pub fn is_concealed(&self, last_seq: u64) -> bool {
+        self.silenced.is_some_and(|silenced| silenced.concealed && silenced.hides_all(last_seq))
+    }
+
+    /// The document as the other one of a direct conversation sees it.
+    #[must_use]
+    pub fn seen_by_other(self) -> Self {
+        match self.frozen {
+            Some(Frozen { read, delivered }) => {
+                Self { last_read_seq: read, delivered_seq: delivered, ..self }
+            }
+            None => self,
         }
     }
 

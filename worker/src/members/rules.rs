@@ -101,7 +101,8 @@ mod tests {
 
     fn roster(kind: ConversationType) -> Roster {
         let members = ["alice", "bob"].map(user).into_iter().collect();
-        Roster { version: 1, kind, changed_at: Timestamp::default(), completed_by: None, members }
+        let (changed_at, blocked_by) = (Timestamp::default(), [].into());
+        Roster { version: 1, kind, changed_at, completed_by: None, members, blocked_by }
     }
 
     #[test]

@@ -309,6 +309,8 @@ fn as_many_documents_as_there_may_be_are_read() {
         delivered: moved,
         removed_by,
         was,
+        silenced: Some(super::Silenced { after: u64::MAX, up_to: Some(u64::MAX), concealed: true }),
+        frozen: Some(super::Frozen { read: u64::MAX, delivered: u64::MAX }),
     };
     // Keys, names of attributes, version and expiry.
     const REST: usize = 2 * 66 + 32;

@@ -37,6 +37,15 @@ pub(super) fn look(user: &UserId, status: Status, noted: Option<&StatusDocument>
     Seen { user_id: user.clone(), status, last_seen }
 }
 
+/// How a user looks who is not seen any more since then.
+pub(super) fn gone(user: &UserId, noted: Option<&StatusDocument>, since: Timestamp) -> Seen {
+    let last_seen = noted.map(|noted| match noted.status {
+        Status::Offline => noted.since.min(since),
+        _ => since,
+    });
+    Seen { user_id: user.clone(), status: Status::Offline, last_seen }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

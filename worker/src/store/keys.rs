@@ -14,9 +14,12 @@
 //! | `y#{conversation}#{seq}` | `h#{user}` | the same, seen from the message |
 //! | `k#{conversation}#{sender}#{client_random}` | `claim` | a claim |
 //! | `d#{user}#{user}` | `direct` | the direct conversation of a pair |
+//! | | `blocks` | who of the two blocks the other |
 //! | `u#{user}` | `c#{conversation}` | membership, seen from the user |
 //! | | `k#{user}` | a contact |
 //! | | `f#{user}` | somebody whose contact this user is |
+//! | | `ba#{user}` | whom the user blocks |
+//! | | `bb#{user}` | who blocks the user |
 //! | | `status` | the status last told, and when last seen |
 //! | | `revoked` | until when the tokens that count no more were issued |
 //! | `v` | `{time}#{user}` | a revocation, for a day: gateways read those that they did not hear of |
@@ -40,6 +43,11 @@ fn conversation_pk(id: &ConversationId) -> String {
 
 fn user_pk(id: &UserId) -> String {
     format!("u#{id}")
+}
+
+fn pair_pk(one: &UserId, other: &UserId) -> String {
+    let (first, second) = if one <= other { (one, other) } else { (other, one) };
+    format!("d#{first}#{second}")
 }
 
 /// A sequence number as a sort key.
@@ -156,8 +164,13 @@ pub fn claim(id: &ConversationId, sender: &UserId, client_random: &ClientRandom)
 /// The direct conversation of a pair, in either order.
 #[must_use]
 pub fn direct(one: &UserId, other: &UserId) -> Key {
-    let (first, second) = if one <= other { (one, other) } else { (other, one) };
-    key(format!("d#{first}#{second}"), "direct")
+    key(pair_pk(one, other), "direct")
+}
+
+/// Who of a pair blocks the other, in either order.
+#[must_use]
+pub fn pair(one: &UserId, other: &UserId) -> Key {
+    key(pair_pk(one, other), "blocks")
 }
 
 /// A membership, seen from the user.
@@ -196,6 +209,30 @@ pub fn followers(user: &UserId) -> Query {
     prefix(user_pk(user), "f#")
 }
 
+/// Somebody (`other`) whom `user` blocks.
+#[must_use]
+pub fn block(user: &UserId, other: &UserId) -> Key {
+    key(user_pk(user), format!("ba#{other}"))
+}
+
+/// All whom a user blocks, tombstones included.
+#[must_use]
+pub fn blocks(user: &UserId) -> Query {
+    prefix(user_pk(user), "ba#")
+}
+
+/// Somebody (`other`) who blocks `user`.
+#[must_use]
+pub fn blocker(user: &UserId, other: &UserId) -> Key {
+    key(user_pk(user), format!("bb#{other}"))
+}
+
+/// All whom a user blocks, and all who block it, tombstones included.
+#[must_use]
+pub fn blocks_and_blockers(user: &UserId) -> Query {
+    Query { to: "bb#~".to_owned(), ..blocks(user) }
+}
+
 /// A user's status last told.
 #[must_use]
 pub fn status(user: &UserId) -> Key {
@@ -228,7 +265,8 @@ pub fn revocations(since: Timestamp, limit: usize) -> Query {
     }
 }
 
-/// The id that a sort key names behind its kind: the user of [`member`], [`hider`], [`contact`] and [`follower`], the conversation
+/// The id that a sort key names behind its kind: the user of [`member`], [`hider`], [`contact`],
+/// [`follower`], [`block`] and [`blocker`], the conversation
 /// of [`membership`].
 #[must_use]
 pub fn named(key: &Key) -> Option<&str> {

@@ -173,5 +173,5 @@ async fn a_query_parameter_counts_where_it_is_described_and_only_there() {
             }
         }
     }
-    assert_eq!((known, asked.lock().unwrap().len()), (14, 14));
+    assert_eq!((known, asked.lock().unwrap().len()), (19, 19));
 }

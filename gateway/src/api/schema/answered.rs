@@ -24,6 +24,8 @@ pub(super) fn schemas() -> impl Iterator<Item = (&'static str, Schema)> {
         ("HistoryPage", history_page().into()),
         ("SentMessage", sent().into()),
         ("Contacts", record([("contacts", list("UserId").description(Some("Sorted.")))]).into()),
+        ("BlockPage", block_page().into()),
+        ("Block", record([("user_id", refer("UserId")), ("created_at", refer("Timestamp"))]).into()),
         ("Presence", presence().into()),
         ("Notified", notified().into()),
         ("OpenApi", free().description(Some("An OpenAPI document.")).into()),
@@ -68,6 +70,12 @@ fn muted() -> (&'static str, Shape) {
 fn conversation_page() -> ObjectBuilder {
     let next = nullable_text("Where the next page begins; null at the end.");
     record::<Shape>([("conversations", list("ListedConversation").into()), ("next_cursor", next.into())])
+}
+
+fn block_page() -> ObjectBuilder {
+    let blocks = list("Block").description(Some("Sorted by `user_id`."));
+    let next = nullable_text("Where the next page begins; null at the end.");
+    record::<Shape>([("blocks", blocks.into()), ("next_cursor", next.into())])
 }
 
 fn nullable_text(description: &str) -> ObjectBuilder {

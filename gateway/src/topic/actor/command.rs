@@ -7,6 +7,7 @@ use simurgh_protocol::{UserId, envelope::ChosenStatus};
 use tokio::sync::{SetOnce, oneshot};
 
 use crate::{
+    blocks::Unseen,
     mailbox::{ChannelId, SocketId},
     topic::{Joined, report::Report},
 };
@@ -42,6 +43,13 @@ pub enum Command {
         user: UserId,
         /// What, and when: the latest holds.
         chosen: ChosenStatus,
+    },
+    /// Whom a user does not see, by the answer to a question.
+    Unseen {
+        /// Who.
+        user: UserId,
+        /// Whom.
+        unseen: Unseen,
     },
     /// A gateway's lease lapsed.
     GatewayGone(Arc<str>),

@@ -34,6 +34,12 @@ impl Actor {
         }
     }
 
+    /// A gateway is gone.
+    pub(super) fn forget(&mut self, gateway: &str) {
+        let arrivals = self.topic.presence.forget(gateway);
+        self.told_arrivals(&arrivals);
+    }
+
     /// All entries are read again within this time, or before.
     pub(super) fn read_entries_soon(&mut self, within: Duration) {
         let at = self.shared.env.instant() + within / 2 + self.shared.env.jitter(within / 2);

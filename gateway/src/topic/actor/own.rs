@@ -21,6 +21,7 @@ impl Actor {
         let Some(user) = joined.user.clone() else { return self.watch(joined) };
         self.begin();
         let key = (joined.mailbox.socket, joined.channel);
+        self.topic.set_unseen(&user, joined.unseen.clone(), self.shared.env.now());
         self.locals.insert(key, Local { user: user.clone(), phx_ref: None });
         if let Some(chosen) = chosen {
             self.chosen(user.clone(), chosen);

@@ -57,6 +57,18 @@ pub struct JoinedConversation {
     pub head: Head,
     /// The response for the client.
     pub response: Raw,
+    /// Members whom who joins does not see here, nor they it: one of the two blocks the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<UserId>,
+}
+
+/// Whom a user sees, and whom not whatever else holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sees {
+    /// Users whose status this one may see.
+    pub visible: Vec<UserId>,
+    /// Those whom it blocks and who block it: neither sees the other anywhere.
+    pub unseen: Vec<UserId>,
 }
 
 /// Where a conversation's logs end.
@@ -81,6 +93,19 @@ pub struct Range {
     pub messages: Vec<Logged>,
     /// Changes; their payloads are those of their events.
     pub changes: Vec<LoggedChange>,
+    /// Those of the messages that some do not get, as all others get them; above they are blank.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apart: Vec<Logged>,
+}
+
+impl Range {
+    /// The messages, as all who get them get them.
+    pub fn told(&self) -> impl Iterator<Item = &Logged> {
+        let apart = |logged: &&Logged| self.apart.binary_search_by_key(&logged.seq, |apart| apart.seq).ok();
+        self.messages
+            .iter()
+            .map(move |logged| apart(&logged).and_then(|at| self.apart.get(at)).unwrap_or(logged))
+    }
 }
 
 /// A message of the log.
@@ -90,6 +115,17 @@ pub struct Logged {
     pub seq: u64,
     /// The payload of `new_message`.
     pub payload: Raw,
+    /// Who does not get it: its channels pass over it. Only where all gateways that are told know of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub except: Option<UserId>,
+}
+
+impl Logged {
+    /// One that all get.
+    #[must_use]
+    pub const fn new(seq: u64, payload: Raw) -> Self {
+        Self { seq, payload, except: None }
+    }
 }
 
 /// A change to a message.

@@ -200,6 +200,24 @@ pub enum Call {
         /// Whether it shall be a contact.
         present: bool,
     },
+    /// `GET /api/v1/blocks`.
+    ListBlocks {
+        /// Whose, where a service asks.
+        user: Option<UserId>,
+        /// At most so many, already within bounds.
+        limit: usize,
+        /// Where the page before ended.
+        cursor: Option<String>,
+    },
+    /// `PUT` (present) or `DELETE` (absent) `/api/v1/blocks/{user_id}`.
+    SetBlock {
+        /// Whose, where a service asks.
+        user: Option<UserId>,
+        /// Whom.
+        other: UserId,
+        /// Whether it shall be blocked.
+        present: bool,
+    },
     /// `GET /api/v1/users/{id}/presence`.
     GetPresence {
         /// Whose.
@@ -265,6 +283,8 @@ pub enum Call {
     },
     /// From gateways alone: whose status `{principal}` may see. Answers a list of users.
     Visible,
+    /// From gateways alone: whom `{principal}` sees, and whom not. Answers [`super::Sees`].
+    Sees,
 }
 
 impl Call {
@@ -291,6 +311,8 @@ impl Call {
             Self::RemoveMember { .. } => "remove_member",
             Self::ListContacts { .. } => "list_contacts",
             Self::SetContact { .. } => "set_contact",
+            Self::ListBlocks { .. } => "list_blocks",
+            Self::SetBlock { .. } => "set_block",
             Self::GetPresence { .. } => "get_presence",
             Self::Notify { .. } => "notify",
             Self::Revoke { .. } => "revoke",
@@ -302,6 +324,7 @@ impl Call {
             Self::PresenceChanged { .. } => "presence_changed",
             Self::Missed { .. } => "missed",
             Self::Visible => "visible",
+            Self::Sees => "sees",
         }
     }
 

@@ -20,6 +20,8 @@ pub struct ConversationEnvelope {
 pub enum ConversationEvent {
     /// Messages, consecutive.
     Messages(Vec<Logged>),
+    /// The same, where some of them are not for all.
+    Apart(Vec<Logged>),
     /// A change to a message.
     Change(LoggedChange),
     /// Where the logs stand, repeated so that a lost message is noticed.
@@ -45,6 +47,15 @@ pub enum ConversationEvent {
     },
     /// A gateway's presence entry changed.
     Presence(PresenceChange),
+}
+
+impl ConversationEvent {
+    /// These messages, consecutive.
+    #[must_use]
+    pub fn messages(logged: Vec<Logged>) -> Self {
+        let for_all = logged.iter().all(|logged| logged.except.is_none());
+        if for_all { Self::Messages(logged) } else { Self::Apart(logged) }
+    }
 }
 
 /// A worker's heartbeat, published twice a second.
@@ -102,4 +113,11 @@ pub enum GatewayEnvelope {
     },
     /// To all gateways: the user's sockets with tokens of before are closed. Who misses it asks for what it missed.
     Revoked(Revocation),
+    /// To all gateways: one of the two blocked the other, or no longer does. Gateways ask whom those see who are here.
+    Blocks {
+        /// The one.
+        one: UserId,
+        /// The other.
+        other: UserId,
+    },
 }
