@@ -3,7 +3,7 @@
 // What talks to the server is in `client/` and knows nothing of the page; start reading at client/conversation.js.
 
 import { Client } from "./client/client.js";
-import { USER_ID } from "./client/ids.js";
+import { isUserId } from "./client/ids.js";
 import { Minted, Pasted } from "./client/token.js";
 import { el, soon } from "./view/dom.js";
 import { emblem } from "./view/emblem.js";
@@ -35,6 +35,7 @@ const remembered = {
   },
   open: (user) => sessionStorage.getItem(`open:${user}`),
   setOpen: (user, id) => sessionStorage.setItem(`open:${user}`, id),
+  setClosed: (user) => sessionStorage.removeItem(`open:${user}`),
 };
 
 class App {
@@ -118,6 +119,7 @@ class App {
     this.node.dataset.pane = "list";
     this.#thread?.close();
     this.#thread = undefined;
+    remembered.setClosed(this.client.user);
     this.main.replaceChildren(this.#nobody());
     this.#update();
     button?.focus();
@@ -192,7 +194,7 @@ function leave() {
 async function returning(demo) {
   const user = decodeURIComponent(location.hash.slice(1));
   if (remembered.token) return new Pasted(remembered.token, demo);
-  if (user && USER_ID.test(user) && demo.signing && globalThis.crypto?.subtle) return new Minted(user, demo).renew();
+  if (isUserId(user) && demo.signing && globalThis.crypto?.subtle) return new Minted(user, demo).renew();
   return undefined;
 }
 

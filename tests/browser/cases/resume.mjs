@@ -138,6 +138,47 @@ play("history of 230 messages loads page by page on the way up, and what is in s
   await until(() => a.page.locator(".scroller").evaluate((one) => one.scrollHeight - one.scrollTop - one.clientHeight < 2), "the end");
 });
 
+play("history that cannot be had is said so, and asked for again by a button or once the connection is back", async (stage) => {
+  const [alice, bob] = [stage.user("alice"), stage.user("bob")];
+  const id = await stage.group([alice, bob], { title: "Long ago" });
+  await post(stage, id, bob, Array.from({ length: 130 }, (_, n) => `message ${n}`));
+  const a = await stage.person(alice);
+  let asked = 0;
+  const older = "**/messages?before_seq=*";
+  await a.page.route(older, (route) => {
+    asked += 1;
+    const error = { reason: "forbidden", message: "not today" };
+    return route.fulfill({ status: 403, contentType: "application/json", body: JSON.stringify({ error }) });
+  });
+  await a.row("Long ago").click();
+  const again = a.page.locator(".older").getByRole("button", { name: "Try again" });
+  await again.waitFor();
+  await a.page.locator(".toast", { hasText: "Older messages could not be fetched: not today" }).waitFor();
+  // What is drawn anew meanwhile does not ask again.
+  await stage.as(bob, "POST", `/api/v1/conversations/${id}/messages`, { message_type: "text", content: "news", client_random: "news" });
+  await a.sees("news");
+  await a.page.locator(".toast").waitFor({ state: "detached" });
+  assert.equal(asked, 1);
+  await again.click();
+  await until(() => asked === 2, "another question");
+  await again.waitFor();
+  await a.page.unroute(older);
+  a.problems.splice(0).forEach((problem) => assert.match(problem, /403/));
+  await again.click();
+  await a.page.locator('.line[data-seq="81"]').waitFor();
+
+  // Offline nothing is asked for in vain for ever, and what was not had comes with the connection.
+  await a.page.locator(".scroller").evaluate((scroller) => (scroller.scrollTop = scroller.scrollHeight));
+  await a.tool("Go offline").click();
+  await a.connection("Offline");
+  await a.page.locator(".scroller").evaluate((scroller) => (scroller.scrollTop = 0));
+  await again.waitFor();
+  const before = Math.min(...(await a.shown()).map(([seq]) => seq));
+  assert.ok(before > 1, "there is more");
+  await a.tool("Go online").click();
+  await a.page.locator(`.line[data-seq="${before - 1}"]`).waitFor();
+});
+
 if (local) {
   play("more was missed than a join's reply holds: the rest comes by HTTP", async (stage) => {
     const { a, b, id } = await pair(stage);

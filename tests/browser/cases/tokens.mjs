@@ -104,3 +104,29 @@ play("a token that runs out is renewed on the open socket, or its end is announc
     await window.page.locator(".toast", { hasText: "Your token expires" }).waitFor();
   }
 });
+
+play("whose access is taken away is told, and the page does not go on asking to be let in", async (stage) => {
+  const alice = stage.user("alice");
+  const window = await stage.person(alice);
+  await stage.service("DELETE", `/api/v1/users/${alice}/sessions`);
+  await window.connection("Signed out");
+  const toast = window.page.locator(".toast", { hasText: "Your access was taken away: Leave, and sign in again." });
+  await toast.waitFor();
+  // Long enough for phoenix.js to have tried several times.
+  await toast.waitFor({ state: "detached" });
+  assert.equal(await window.page.locator(".frame.note", { hasText: "opening a socket" }).count(), 1);
+  await window.page.getByRole("button", { name: "Leave and be somebody else" }).click();
+  await window.page.locator("#name, #token").waitFor();
+});
+
+if (local) {
+  play("a name that nobody can have is refused in words", async (stage) => {
+    const window = await stage.window();
+    for (const name of ["José", "two words", "-dash", "constructor", "x".repeat(65)]) {
+      await window.page.locator("#name").evaluate((field, text) => (field.value = text), name);
+      await window.page.getByRole("button", { name: "Enter", exact: true }).click();
+      await window.page.locator(".problem", { hasText: "A name has 1 to 64 of the characters A-Z a-z 0-9" }).waitFor();
+      await window.page.locator("#name").fill("x");
+    }
+  });
+}

@@ -17,10 +17,13 @@ const LIST_LAG_MS = 2_000;
 /** A token that lasts less than this is renewed before it is shown again. */
 const NEARLY_OVER_MS = 90_000;
 
+/** The code with which a gateway closes the sockets of a user whose tokens it takes no more. */
+const REVOKED = 4003;
+
 /** Fires `change` (connection, list), `problem` with a text, `duplicate` with a reply, `removed` with a conversation. */
 export class Client extends EventTarget {
   conversations = new Map();
-  /** `connecting`, `connected`, `reconnecting` or `offline`. */
+  /** `connecting`, `connected`, `reconnecting`, `offline`, or `revoked`, which is the end. */
   state = "connecting";
   status = "online";
   /** For how long after it was sent a message may be edited, in seconds; the server says where it differs. */
@@ -33,6 +36,8 @@ export class Client extends EventTarget {
   #recent = [];
   #cursor;
   #looking;
+  /** What is being fetched of a conversation that was not known, by its id. */
+  #fetching = new Map();
   #listening = new AbortController();
 
   constructor(token) {
@@ -47,7 +52,7 @@ export class Client extends EventTarget {
       authToken: () => this.token.text,
     });
     this.#socket.onOpen(() => this.#moved("connected"));
-    this.#socket.onClose(() => this.#lost());
+    this.#socket.onClose(({ code }) => (code === REVOKED ? this.#revoked() : this.#lost()));
     this.#socket.onError(() => this.#lost());
   }
 
@@ -111,10 +116,17 @@ export class Client extends EventTarget {
   }
 
   /** The next page of the list. */
-  loadMore() {
+  async loadMore() {
     const cursor = this.#cursor;
     this.#cursor = undefined;
-    return this.#quietly(this.#loadList(cursor), "More conversations could not be fetched");
+    try {
+      await this.#loadList(cursor);
+    } catch (error) {
+      // To be asked for again.
+      this.#cursor = cursor;
+      this.report(error, "More conversations could not be fetched");
+      this.#changed();
+    }
   }
 
   #learn(info) {
@@ -142,11 +154,20 @@ export class Client extends EventTarget {
 
   async #notice(message) {
     const { conversation_id: id } = message;
-    if (!this.conversations.has(id)) await this.#quietly(this.#fetch(id), "A conversation could not be fetched");
+    if (!this.conversations.has(id)) await this.#discover(id);
     const conversation = this.conversations.get(id);
     if (!conversation) return;
     this.#askMute(conversation);
     conversation.receive(message);
+  }
+
+  /** Fetches one that is not known yet: once, however much is heard of it meanwhile. */
+  #discover(id) {
+    if (!this.#fetching.has(id)) {
+      const fetching = this.#quietly(this.#fetch(id), "A conversation could not be fetched").finally(() => this.#fetching.delete(id));
+      this.#fetching.set(id, fetching);
+    }
+    return this.#fetching.get(id);
   }
 
   #updated({ conversation_id: id, change, user_id }) {
@@ -241,6 +262,7 @@ export class Client extends EventTarget {
   }
 
   goOffline() {
+    if (this.state === "revoked") return;
     this.api.offline = true;
     this.#moved("offline");
     this.#socket.disconnect();
@@ -259,10 +281,18 @@ export class Client extends EventTarget {
     if (this.token.expiresAt - Date.now() < NEARLY_OVER_MS) this.#renewToken();
   }
 
+  /** phoenix.js would come back, and be refused, for ever. */
+  #revoked() {
+    this.stop();
+    this.#moved("revoked");
+    this.report(new Error("Leave, and sign in again."), "Your access was taken away");
+  }
+
   async #renewToken() {
     if (!this.token.renewable) {
-      const until = new Date(this.token.expiresAt).toLocaleTimeString();
-      this.report(new Error(`It is good until ${until}. Sign in with a new one.`), "Your token expires");
+      const over = this.token.expiresAt < Date.now();
+      const until = `It ${over ? "was" : "is"} good until ${new Date(this.token.expiresAt).toLocaleTimeString()}.`;
+      this.report(new Error(`${until} Sign in with a new one.`), over ? "Your token has expired" : "Your token expires");
       return;
     }
     await this.token.renew();

@@ -22,6 +22,8 @@ export class Conversation extends EventTarget {
   /** Up to where the others have received and read. */
   receipts = new Receipts();
   loading = false;
+  /** Whether older messages were asked for in vain; they are not asked for again by themselves. */
+  olderFailed = false;
   #channel;
   #presence;
   #marking = 0;
@@ -151,7 +153,8 @@ export class Conversation extends EventTarget {
 
   /** What a join's reply does not tell. Should the connection go meanwhile, the next join goes on from there. */
   async #refresh(first, { truncated, changes_truncated }) {
-    if (first) await this.loadOlder();
+    // Also where it failed before: there is a connection now.
+    if (first || this.olderFailed) await this.loadOlder();
     if (truncated || changes_truncated) await this.#catchUp();
     this.#tellArrived();
     const mine = this.timeline.shown().filter(({ sender_id }) => sender_id === this.client.user);
@@ -212,12 +215,14 @@ export class Conversation extends EventTarget {
   async loadOlder() {
     if (this.loading || !this.hasOlder) return;
     this.loading = true;
+    this.olderFailed = false;
     this.#changed();
     try {
       await this.#read({ before_seq: this.timeline.first, limit: PAGE }, ({ messages }) => {
         for (const message of messages.toReversed()) this.timeline.put(message);
       });
     } catch (error) {
+      this.olderFailed = true;
       this.client.report(error, "Older messages could not be fetched");
     }
     this.loading = false;

@@ -9,5 +9,10 @@ export function uuid() {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
 }
 
-/** What a user may be called. */
-export const USER_ID = /^[A-Za-z0-9][A-Za-z0-9_\-.:@|+]{0,63}$/;
+const USER_ID = /^[A-Za-z0-9][A-Za-z0-9_\-.:@|+]{0,63}$/;
+
+/** Whether a user may be called so. What every object has, as `constructor`, is no name: it breaks maps. */
+export const isUserId = (text) => USER_ID.test(text) && !(text in Object.prototype);
+
+/** What is said where it is none. */
+export const NO_USER_ID = "A name has 1 to 64 of the characters A-Z a-z 0-9 _ - . : @ | + and begins with a letter or digit.";

@@ -21,7 +21,7 @@ export class Compose {
   constructor(conversation, { send, save, up }) {
     Object.assign(this, { conversation, send, save, up });
     this.input = el("textarea", {
-      rows: "1", maxlength: String(LONGEST), placeholder: `Message ${conversation.title}`, "aria-label": "Message", enterkeyhint: "send",
+      rows: "1", maxlength: String(LONGEST), "aria-label": "Message", enterkeyhint: "send",
       "aria-describedby": "compose-intent",
     });
     this.input.addEventListener("input", () => this.#typed());
@@ -62,8 +62,10 @@ export class Compose {
     this.input.focus();
   }
 
-  /** The message may have changed, or be gone. */
+  /** The conversation may be called otherwise; the message may have changed, or be gone. */
   update() {
+    const placeholder = `Message ${this.conversation.title}`;
+    if (this.input.placeholder !== placeholder) this.input.placeholder = placeholder;
     if (!this.intent) return;
     const message = this.conversation.timeline.get(this.intent.message.id);
     if (isGone(message)) this.cancel();

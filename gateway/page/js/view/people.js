@@ -1,9 +1,9 @@
 // The members of a conversation, who of them is here, and whom one shows oneself to.
 
-import { USER_ID } from "../client/ids.js";
+import { NO_USER_ID, isUserId } from "../client/ids.js";
 import { avatar } from "./avatar.js";
+import { Dialog } from "./dialog.js";
 import { el } from "./dom.js";
-import { icon } from "./icons.js";
 
 /** What a dot says of a member: their status where they show it, else whether they have the conversation open. */
 export function presence(client, conversation, user) {
@@ -12,8 +12,9 @@ export function presence(client, conversation, user) {
   return status === "offline" && conversation.here.includes(user) ? "online" : status;
 }
 
-export class Members {
+export class Members extends Dialog {
   constructor(client) {
+    super("People");
     this.client = client;
     this.hint = el("p", { class: "hint" });
     this.rows = el("ul", { class: "members", role: "list" });
@@ -26,31 +27,20 @@ export class Members {
       el("div", { class: "field-row" }, this.input, el("button", { class: "primary" }, "Add")),
       this.problem,
     );
-    this.node = el(
-      "dialog",
-      { class: "dialog", "aria-labelledby": "members-heading" },
-      el(
-        "header",
-        {},
-        el("h2", { id: "members-heading" }, "People"),
-        el("button", { class: "round", "aria-label": "Close", onclick: () => this.node.close() }, icon("close")),
-      ),
-      this.hint,
-      this.rows,
-      this.adding,
-    );
+    this.node.append(this.hint, this.rows, this.adding);
   }
 
   open(conversation) {
     this.conversation = conversation;
     this.problem.textContent = "";
+    this.input.value = "";
     this.direct = conversation.type === "direct";
     this.adding.hidden = this.direct;
     this.hint.textContent = this.direct
       ? "You see each other's status, because you share this conversation."
       : "A contact sees when you are online. They show themselves to you by adding you.";
     this.update();
-    this.node.showModal();
+    this.show();
   }
 
   update() {
@@ -85,7 +75,7 @@ export class Members {
   async #add(event) {
     event.preventDefault();
     const name = this.input.value.trim();
-    this.problem.textContent = USER_ID.test(name) ? "" : "A name begins with a letter or digit and has no spaces.";
+    this.problem.textContent = isUserId(name) ? "" : NO_USER_ID;
     if (this.problem.textContent) return;
     try {
       await this.client.addMember(this.conversation, name);

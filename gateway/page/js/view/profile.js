@@ -7,7 +7,7 @@ import { icon } from "./icons.js";
 const STATUSES = { online: "Online", away: "Away", busy: "Busy", offline: "Invisible" };
 
 export const CONNECTION = {
-  connecting: "Connecting…", connected: "Connected", reconnecting: "Reconnecting…", offline: "Offline",
+  connecting: "Connecting…", connected: "Connected", reconnecting: "Reconnecting…", offline: "Offline", revoked: "Signed out",
 };
 
 export class Profile {

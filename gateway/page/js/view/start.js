@@ -1,16 +1,18 @@
 // The dialog that starts a conversation: one name makes it direct, several make a group.
 
-import { USER_ID } from "../client/ids.js";
+import { NO_USER_ID, isUserId } from "../client/ids.js";
 import { avatar } from "./avatar.js";
+import { Dialog } from "./dialog.js";
 import { el } from "./dom.js";
 import { icon } from "./icons.js";
 import { NEWCOMERS } from "./welcome.js";
 
 /** `started(conversation)` is called with what was made. */
-export class Start {
+export class Start extends Dialog {
   #chosen = [];
 
   constructor(client, { started, inviting }) {
+    super("New conversation");
     Object.assign(this, { client, started, inviting });
     this.input = el("input", {
       id: "people", autocomplete: "off", autocapitalize: "none", spellcheck: "false", maxlength: "64",
@@ -24,25 +26,15 @@ export class Start {
     this.group = el("div", { class: "field" }, el("label", { for: "group-title" }, "Name of the group"), this.title);
     this.problem = el("p", { class: "problem", id: "start-problem", role: "alert" });
     this.submit = el("button", { class: "primary" });
-    this.node = el(
-      "dialog",
-      { class: "dialog", "aria-labelledby": "start-heading" },
-      el(
-        "form",
-        { onsubmit: (event) => this.#submit(event) },
-        el(
-          "header",
-          {},
-          el("h2", { id: "start-heading" }, "New conversation"),
-          el("button", { type: "button", class: "round", "aria-label": "Close", onclick: () => this.node.close() }, icon("close")),
-        ),
-        el("div", { class: "field" }, el("label", { for: "people" }, "With whom?"), this.chips, this.input),
-        this.known,
-        this.group,
-        this.problem,
-        el("footer", {}, this.submit),
-      ),
-    );
+    this.node.append(el(
+      "form",
+      { class: "start", onsubmit: (event) => this.#submit(event) },
+      el("div", { class: "field" }, el("label", { for: "people" }, "With whom?"), this.chips, this.input),
+      this.known,
+      this.group,
+      this.problem,
+      el("footer", {}, this.submit),
+    ));
   }
 
   open() {
@@ -51,7 +43,7 @@ export class Start {
     this.title.value = "";
     this.problem.textContent = "";
     this.#update();
-    this.node.showModal();
+    this.show();
     this.input.focus();
   }
 
@@ -70,8 +62,8 @@ export class Start {
   #take() {
     const name = this.input.value.trim();
     if (!name) return true;
-    if (!USER_ID.test(name)) {
-      this.problem.textContent = "A name begins with a letter or digit and has no spaces.";
+    if (!isUserId(name)) {
+      this.problem.textContent = NO_USER_ID;
       return false;
     }
     this.input.value = "";
@@ -120,7 +112,7 @@ export class Start {
     try {
       const title = this.#chosen.length > 1 ? this.title.value.trim() || undefined : undefined;
       const conversation = await this.client.create(this.#chosen, title);
-      this.node.close();
+      this.close();
       this.started(conversation);
     } catch (error) {
       this.problem.textContent = error.message;

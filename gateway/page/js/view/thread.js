@@ -45,7 +45,8 @@ export class Thread {
     );
     this.banner = el("p", { class: "banner", role: "status" });
     this.lines = el("ol", { class: "lines" });
-    this.older = el("li", { class: "older" });
+    this.older = el("li", { class: "older" }, "Loading…");
+    this.retry = el("li", { class: "older" }, "Older messages could not be fetched.", el("button", { class: "link", onclick: () => conversation.loadOlder() }, "Try again"));
     this.nothing = el("li", { class: "nothing" });
     this.fresh = el("li", { class: "divider fresh" }, el("span", {}, "New"));
     this.scroller = el("div", { class: "scroller", role: "log", "aria-label": "Messages", onscroll: () => this.#scrolled() }, this.lines);
@@ -133,11 +134,12 @@ export class Thread {
     const about = !direct
       ? `${conversation.members.length} people${here > 0 && client.connected ? `, ${here} here now` : ""}`
       : status === "offline" ? seen(client.people.lastSeen(others[0])) : status;
-    const lost = ["reconnecting", "offline"].includes(client.state);
+    const lost = ["reconnecting", "offline", "revoked"].includes(client.state);
     const under = lost ? "not connected" : about;
     if (this.under.textContent !== under) this.under.textContent = under;
     const waiting = conversation.outbox.entries.length > 0;
     const words = !lost ? ""
+      : client.state === "revoked" ? "You are signed out."
       : `${client.state === "offline" ? "You are offline." : "Reconnecting…"} ${waiting ? "What you wrote is sent as soon as you are back." : "What you write now is sent when you are back."}`;
     if (this.banner.textContent !== words) this.banner.textContent = words;
     const typists = conversation.typists.users;
@@ -171,8 +173,9 @@ export class Thread {
     const { conversation, client } = this;
     const nodes = [];
     if (conversation.timeline.last === undefined || conversation.loading) {
-      this.older.textContent = "Loading…";
       nodes.push(this.older);
+    } else if (conversation.olderFailed) {
+      nodes.push(this.retry);
     } else if (!conversation.hasOlder) {
       this.#updateNothing(items.length === 0);
       nodes.push(this.nothing);
@@ -238,6 +241,7 @@ export class Thread {
   }
 
   #wantOlder() {
+    if (this.conversation.olderFailed) return;
     if (this.scroller.clientHeight > 0 && this.scroller.scrollTop < NEAR_TOP) this.conversation.loadOlder();
   }
 }

@@ -1,7 +1,7 @@
 // Who is it in this window?
 
 import { Api } from "../client/api.js";
-import { USER_ID } from "../client/ids.js";
+import { NO_USER_ID, isUserId } from "../client/ids.js";
 import { Minted, Pasted } from "../client/token.js";
 import { avatar } from "./avatar.js";
 import { el } from "./dom.js";
@@ -56,7 +56,7 @@ function names(demo, use) {
     placeholder: "dave", "aria-describedby": "welcome-problem",
   });
   const enter = (name) => use(() => {
-    if (!USER_ID.test(name)) throw new Error("A name begins with a letter or digit and has no spaces.");
+    if (!isUserId(name)) throw new Error(NO_USER_ID);
     return new Minted(name, demo);
   });
   const tiles = NEWCOMERS.map((name) =>
