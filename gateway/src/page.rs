@@ -44,6 +44,7 @@ const FILES: &[File] = &files! {
     "js/client/api.js": JS,
     "js/client/client.js": JS,
     "js/client/conversation.js": JS,
+    "js/client/history.js": JS,
     "js/client/ids.js": JS,
     "js/client/mentions.js": JS,
     "js/client/mute.js": JS,

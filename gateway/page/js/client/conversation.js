@@ -2,6 +2,7 @@
 
 import { Presence } from "../../vendor/phoenix.mjs";
 
+import { History } from "./history.js";
 import { mentionsOf, withMentions } from "./mentions.js";
 import { Mute } from "./mute.js";
 import { Outbox } from "./outbox.js";
@@ -10,8 +11,6 @@ import { Receipts } from "./receipts.js";
 import { Timeline, isGone } from "./timeline.js";
 import { Typist, Typists } from "./typing.js";
 
-const PAGE = 50;
-const CATCH_UP_PAGE = 200;
 /** What arrives is said to have arrived so much later, and not at all where it has been read by then. */
 const ARRIVED_MS = 300;
 
@@ -21,9 +20,6 @@ export class Conversation extends EventTarget {
   last_read_seq = 0;
   /** Up to where the others have received and read. */
   receipts = new Receipts();
-  loading = false;
-  /** Whether older messages were asked for in vain; they are not asked for again by themselves. */
-  olderFailed = false;
   #channel;
   #presence;
   #marking = 0;
@@ -31,14 +27,18 @@ export class Conversation extends EventTarget {
   /** Where one was named last. */
   #mentioned = 0;
   #telling;
-  /** For each answer that is under way, the changes that were heard meanwhile. */
-  #underWay = new Set();
 
   /** `client` holds the user, the socket and the HTTP calls; `info` is a conversation as HTTP tells it. */
   constructor(client, info) {
     super();
     this.client = client;
     this.timeline = new Timeline(client.user);
+    this.history = new History(this.timeline, {
+      ask: (query) => client.api.messages(this.id, query),
+      take: (message) => this.#take(message),
+      changed: () => this.#renewed(),
+      report: (error, what) => client.report(error, what),
+    });
     this.mute = new Mute(() => this.#changed());
     this.typists = new Typists(() => this.#changed());
     this.typist = new Typist((event) => this.joined && this.#channel.push(event, {}));
@@ -99,7 +99,7 @@ export class Conversation extends EventTarget {
     if (this.#channel) return;
     const channel = this.client.channel(`conversation:${this.id}`, () => ({
       last_seq: this.timeline.last,
-      since: this.since,
+      since: this.history.since,
     }));
     this.#channel = channel;
     channel.on("new_message", (message) => this.receive(message));
@@ -144,8 +144,8 @@ export class Conversation extends EventTarget {
     this.timeline.begin(reply.last_seq);
     for (const message of reply.messages) this.#take(message);
     for (const message of reply.changes) this.timeline.change(message);
-    this.#renewLatest();
-    this.since = reply.change_cursor;
+    this.#renewed();
+    this.history.since = reply.change_cursor;
     this.learn({ ...reply.conversation, last_seq: reply.last_seq, last_read_seq: reply.last_read_seq });
     this.#refresh(first, reply);
     this.outbox.flush();
@@ -154,8 +154,8 @@ export class Conversation extends EventTarget {
   /** What a join's reply does not tell. Should the connection go meanwhile, the next join goes on from there. */
   async #refresh(first, { truncated, changes_truncated }) {
     // Also where it failed before: there is a connection now.
-    if (first || this.olderFailed) await this.loadOlder();
-    if (truncated || changes_truncated) await this.#catchUp();
+    if (first || this.history.failed) await this.history.loadOlder();
+    if (truncated || changes_truncated) await this.history.catchUp();
     this.#tellArrived();
     const mine = this.timeline.shown().filter(({ sender_id }) => sender_id === this.client.user);
     // Ticks are no more than nice to have.
@@ -163,81 +163,16 @@ export class Conversation extends EventTarget {
     this.#changed();
   }
 
-  async #catchUp() {
-    const { timeline } = this;
-    try {
-      for (let more = true; more; this.#changed()) {
-        const page = await this.#read({ after_seq: timeline.last, since: this.since, limit: CATCH_UP_PAGE }, ({ messages, changes }) => {
-          for (const message of messages) this.#take(message);
-          for (const message of changes) timeline.change(message);
-          this.#renewLatest();
-        });
-        this.since = page.change_cursor;
-        more = page.has_more || page.changes_truncated;
-      }
-    } catch (error) {
-      this.client.report(error, "Messages could not be fetched");
-    }
-  }
-
-  /** Takes a page of messages. Changes that come while it is under way may be newer than it, and go on top. */
-  async #read(query, take) {
-    const meanwhile = [];
-    this.#underWay.add(meanwhile);
-    try {
-      const page = await this.client.api.messages(this.id, query);
-      take(page);
-      for (const change of meanwhile) change(this.timeline);
-      return page;
-    } finally {
-      this.#underWay.delete(meanwhile);
-    }
-  }
-
   /** Takes a change of a message, `change(timeline)`, that was heard. */
   #apply(change) {
-    change(this.timeline);
-    for (const meanwhile of this.#underWay) meanwhile.push(change);
-    this.#renewLatest();
-    this.#changed();
+    this.history.apply(change);
+    this.#renewed();
   }
 
-  /** What the list shows may have changed. */
-  #renewLatest() {
+  /** What the list shows of it may have changed, too. */
+  #renewed() {
     this.last_message = this.timeline.get(this.last_message?.id) ?? this.last_message;
-  }
-
-  get hasOlder() {
-    return this.timeline.first > 1;
-  }
-
-  /** One page of history. */
-  async loadOlder() {
-    if (this.loading || !this.hasOlder) return;
-    this.loading = true;
-    this.olderFailed = false;
     this.#changed();
-    try {
-      await this.#read({ before_seq: this.timeline.first, limit: PAGE }, ({ messages }) => {
-        for (const message of messages.toReversed()) this.timeline.put(message);
-      });
-    } catch (error) {
-      this.olderFailed = true;
-      this.client.report(error, "Older messages could not be fetched");
-    }
-    this.loading = false;
-    this.#changed();
-  }
-
-  /** Whether the message at `seq` is held; as much history is loaded as that takes. */
-  async reach(seq) {
-    while (this.timeline.first > seq) {
-      const { first } = this.timeline;
-      if (this.loading) await new Promise((resolve) => this.addEventListener("change", resolve, { once: true }));
-      else await this.loadOlder();
-      if (!this.loading && this.timeline.first === first) return false;
-    }
-    return true;
   }
 
   /** A message by broadcast, on this topic or on the user's own. */

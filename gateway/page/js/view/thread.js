@@ -46,7 +46,7 @@ export class Thread {
     this.banner = el("p", { class: "banner", role: "status" });
     this.lines = el("ol", { class: "lines" });
     this.older = el("li", { class: "older" }, "Loading…");
-    this.retry = el("li", { class: "older" }, "Older messages could not be fetched.", el("button", { class: "link", onclick: () => conversation.loadOlder() }, "Try again"));
+    this.retry = el("li", { class: "older" }, "Older messages could not be fetched.", el("button", { class: "link", onclick: () => conversation.history.loadOlder() }, "Try again"));
     this.nothing = el("li", { class: "nothing" });
     this.fresh = el("li", { class: "divider fresh" }, el("span", {}, "New"));
     this.scroller = el("div", { class: "scroller", role: "log", "aria-label": "Messages", onscroll: () => this.#scrolled() }, this.lines);
@@ -94,7 +94,7 @@ export class Thread {
 
   /** Goes to a message, which may be far up in the history. */
   async #jump(seq) {
-    if (!(await this.conversation.reach(seq))) return;
+    if (!(await this.conversation.history.reach(seq))) return;
     this.#atBottom = false;
     this.#updateLines();
     const line = this.lines.querySelector(`.line[data-seq="${seq}"]`);
@@ -172,11 +172,11 @@ export class Thread {
   #nodes(items) {
     const { conversation, client } = this;
     const nodes = [];
-    if (conversation.timeline.last === undefined || conversation.loading) {
+    if (conversation.timeline.last === undefined || conversation.history.loading) {
       nodes.push(this.older);
-    } else if (conversation.olderFailed) {
+    } else if (conversation.history.failed) {
       nodes.push(this.retry);
-    } else if (!conversation.hasOlder) {
+    } else if (!conversation.history.hasOlder) {
       this.#updateNothing(items.length === 0);
       nodes.push(this.nothing);
     }
@@ -241,8 +241,9 @@ export class Thread {
   }
 
   #wantOlder() {
-    if (this.conversation.olderFailed) return;
-    if (this.scroller.clientHeight > 0 && this.scroller.scrollTop < NEAR_TOP) this.conversation.loadOlder();
+    const { history } = this.conversation;
+    if (history.failed) return;
+    if (this.scroller.clientHeight > 0 && this.scroller.scrollTop < NEAR_TOP) history.loadOlder();
   }
 }
 
