@@ -99,6 +99,7 @@ class App {
       this.#thread = new Thread(this.client, conversation, {
         back: () => this.hide(),
         mute: () => this.mute.open(conversation),
+        block: (user, present) => this.#block(user, present),
         people: () => this.members.open(conversation),
         wire: () => this.toggleWire(),
         remove: (message) => this.remove.open(conversation, message),
@@ -150,6 +151,14 @@ class App {
       this.show(await this.client.create([user]));
     } catch (error) {
       toast(error.message, "problem");
+    }
+  }
+
+  async #block(user, present) {
+    try {
+      await this.client.setBlock(user, present);
+    } catch (error) {
+      toast(`${user} is ${present ? "not" : "still"} blocked: ${error.message}`, "problem");
     }
   }
 

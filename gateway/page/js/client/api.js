@@ -61,6 +61,23 @@ export class Api {
     return this.#call(present ? "PUT" : "DELETE", `/contacts/${encodeURIComponent(user)}`);
   }
 
+  /** Whom one blocks, all of them: `[{user_id, created_at}]`. */
+  async blocks() {
+    const all = [];
+    let cursor;
+    do {
+      const { blocks, next_cursor } = await this.#get(`/blocks?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+      all.push(...blocks);
+      cursor = next_cursor;
+    } while (cursor);
+    return all;
+  }
+
+  /** Who is blocked is told nothing of it. */
+  setBlock(user, present) {
+    return this.#call(present ? "PUT" : "DELETE", `/blocks/${encodeURIComponent(user)}`);
+  }
+
   /** Reading may be repeated; what is busy or out of reach is asked again a little later. */
   async #get(path) {
     for (let tried = 1; ; tried += 1) {

@@ -3,6 +3,7 @@
 import { Socket } from "../../vendor/phoenix.mjs";
 
 import { Api } from "./api.js";
+import { Blocks } from "./blocks.js";
 import { Conversation } from "./conversation.js";
 import { uuid } from "./ids.js";
 import { turn } from "./mute.js";
@@ -31,6 +32,7 @@ export class Client extends EventTarget {
   /** Whether the list of conversations has been loaded once. */
   loaded = false;
   tap = new Tap();
+  blocks = new Blocks(() => this.#changed());
   #socket;
   #own;
   #recent = [];
@@ -88,6 +90,7 @@ export class Client extends EventTarget {
     own.on("conversation_updated", (update) => this.#updated(update));
     own.on("read_receipt", (receipt) => this.conversations.get(receipt.conversation_id)?.receipt(receipt));
     own.on("delivery_receipt", (receipt) => this.conversations.get(receipt.conversation_id)?.delivered(receipt));
+    own.on("blocks_updated", (notice) => this.blocks.told(notice));
     own.on("token_expiring", () => this.#renewToken());
     // After each join. What the line missed meanwhile is in here and in the list.
     own.on("sync_complete", ({ unread }) => {
@@ -98,6 +101,7 @@ export class Client extends EventTarget {
     own.join().receive("ok", ({ status }) => {
       this.status = status;
       this.#quietly(this.api.contacts().then((contacts) => this.people.setContacts(contacts)), "Contacts");
+      this.#quietly(this.blocks.load(() => this.api.blocks()), "Whom you block could not be fetched");
       this.#changed();
     });
   }
@@ -234,6 +238,12 @@ export class Client extends EventTarget {
   async setContact(user, present) {
     await this.api.setContact(user, present);
     this.people.setContacts(await this.api.contacts());
+  }
+
+  /** Blocks a user, or no longer does, on all of one's devices. */
+  async setBlock(user, present) {
+    await this.api.setBlock(user, present);
+    this.blocks.set(user, present);
   }
 
   /** Joins a conversation; beyond some, the one that was not looked at for longest leaves. */

@@ -46,6 +46,8 @@ export class Conversation extends EventTarget {
       user: client.user,
       channel: () => (this.joined ? this.#channel : undefined),
       stored: (reply) => this.#stored(reply),
+      // The notice of it was missed.
+      refused: ({ reason }) => reason === "blocked" && client.blocks.set(this.others[0], true),
       changed: () => this.#changed(),
     });
     this.learn(info);
@@ -66,6 +68,11 @@ export class Conversation extends EventTarget {
 
   get title() {
     return this.metadata?.title || this.others.join(", ") || "Just you";
+  }
+
+  /** Whether one blocks the other one of a direct conversation: then one says nothing to them either. */
+  get blocked() {
+    return this.type === "direct" && this.client.blocks.has(this.others[0]);
   }
 
   /** Whether one is named in what is unread, as far as this client has heard. */
@@ -283,7 +290,7 @@ export class Conversation extends EventTarget {
   /** Whether one may still edit it, as far as is known. */
   editable(message) {
     const mine = message.sender_id === this.client.user && message.message_type === "text";
-    return mine && !isGone(message) && Date.now() - Date.parse(message.sent_at) < this.client.editWindow * 1000;
+    return mine && !this.blocked && !isGone(message) && Date.now() - Date.parse(message.sent_at) < this.client.editWindow * 1000;
   }
 
   async edit(message, content) {

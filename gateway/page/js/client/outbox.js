@@ -13,9 +13,12 @@ export class Outbox {
   #attempt = 0;
   #pause;
 
-  /** `user` is oneself; `channel()` the joined channel, or nothing; `stored(reply)` hears of each answer. */
-  constructor({ user, channel, stored, changed }) {
-    Object.assign(this, { user, channel, stored, changed });
+  /**
+   * `user` is oneself; `channel()` the joined channel, or nothing; `stored(reply)` and `refused(error)` hear what became of
+   * each message.
+   */
+  constructor({ user, channel, stored, refused, changed }) {
+    Object.assign(this, { user, channel, stored, refused, changed });
   }
 
   /**
@@ -85,6 +88,7 @@ export class Outbox {
     } else {
       entry.state = "failed";
       entry.why = error.message;
+      this.refused(error);
       this.changed();
       this.flush();
     }

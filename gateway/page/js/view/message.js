@@ -36,7 +36,7 @@ export class Line {
     const state = !mine || gone ? undefined : stored ? receipts.state(others, item.seq) : item.state;
     const quoted = conversation.timeline.quote(item);
     // A message that changed is another object.
-    const shown = [item, head, foot, readers.length, state, quoted?.preview];
+    const shown = [item, head, foot, readers.length, state, quoted?.preview, conversation.blocked];
     if (shown.every((one, n) => one === this.#shown[n])) return;
     this.#shown = shown;
     const { reaction, tool } = this.node.contains(document.activeElement) ? document.activeElement.dataset : {};
@@ -107,7 +107,7 @@ export class Line {
     const { conversation, actions } = this;
     return tools({
       react: (reaction) => this.#react(item, reaction),
-      reply: () => actions.reply(item),
+      reply: !conversation.blocked && (() => actions.reply(item)),
       edit: conversation.editable(item) && (() => actions.edit(item)),
       receipts: mine && (() => actions.receipts(item)),
       remove: () => actions.remove(item),

@@ -25,9 +25,8 @@ export class Members extends Dialog {
       { class: "field", onsubmit: (event) => this.#add(event) },
       el("label", { for: "member" }, "Add somebody"),
       el("div", { class: "field-row" }, this.input, el("button", { class: "primary" }, "Add")),
-      this.problem,
     );
-    this.node.append(this.hint, this.rows, this.adding);
+    this.node.append(this.hint, this.rows, this.adding, this.problem);
   }
 
   open(conversation) {
@@ -46,26 +45,42 @@ export class Members extends Dialog {
   update() {
     if (!this.conversation) return;
     const { client, conversation } = this;
-    const look = conversation.members.map((user) => [user, presence(client, conversation, user), client.people.contacts.has(user)]);
+    const look = conversation.members.map((user) => ({
+      user, status: presence(client, conversation, user), contact: client.people.contacts.has(user), blocked: client.blocks.has(user),
+    }));
     const shown = JSON.stringify([conversation.id, look]);
     if (shown === this.shown) return;
     this.shown = shown;
-    const focused = this.rows.contains(document.activeElement) && document.activeElement.dataset.user;
-    this.rows.replaceChildren(...look.map(([user, status, contact]) => el(
+    const { user, action } = this.rows.contains(document.activeElement) ? document.activeElement.dataset : {};
+    this.rows.replaceChildren(...look.map((member) => this.#row(member)));
+    if (user) this.rows.querySelector(`[data-user="${CSS.escape(user)}"][data-action="${action}"]`)?.focus();
+  }
+
+  #row({ user, status, contact, blocked }) {
+    const { client } = this;
+    const other = user !== client.user;
+    const contacting = {
+      class: "toggle", "data-user": user, "data-action": "contact", "aria-pressed": String(contact),
+      onclick: () => this.#set(client.setContact(user, !contact)),
+    };
+    const blocking = {
+      class: "toggle block", "data-user": user, "data-action": "block", "aria-label": `${blocked ? "Unblock" : "Block"} ${user}`,
+      onclick: () => this.#set(client.setBlock(user, !blocked)),
+    };
+    return el(
       "li",
       {},
       avatar(user, { status }),
-      el("span", { class: "member-name" }, user === client.user ? `${user} (you)` : user, el("small", {}, status)),
-      user !== client.user && !this.direct && el("button", {
-        class: "toggle", "data-user": user, "aria-pressed": String(contact), onclick: () => this.#toggle(user, !contact),
-      }, contact ? "Contact" : "Add contact"),
-    )));
-    if (focused) this.rows.querySelector(`[data-user="${CSS.escape(focused)}"]`)?.focus();
+      el("span", { class: "member-name" }, other ? user : `${user} (you)`, el("small", {}, blocked ? "blocked" : status)),
+      other && !this.direct && el("button", contacting, contact ? "Contact" : "Add contact"),
+      other && el("button", blocking, blocked ? "Unblock" : "Block"),
+    );
   }
 
-  async #toggle(user, present) {
+  async #set(change) {
+    this.problem.textContent = "";
     try {
-      await this.client.setContact(user, present);
+      await change;
     } catch (error) {
       this.problem.textContent = error.message;
     }

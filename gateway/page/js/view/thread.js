@@ -1,6 +1,7 @@
 // An open conversation: its head, its messages, and the field to write in.
 
 import { avatar, avatars } from "./avatar.js";
+import { Blocking } from "./block.js";
 import { Compose } from "./compose.js";
 import { arrows, el, place } from "./dom.js";
 import { icon } from "./icons.js";
@@ -23,9 +24,9 @@ export class Thread {
 
   /**
    * `back()` on a phone; `mute()` and `people()` open their dialogs, `wire()` the frames; `remove(message)` and
-   * `receipts(message)` ask about a message; `inviting` on a local stack.
+   * `receipts(message)` ask about a message; `block(user, present)` blocks the other one; `inviting` on a local stack.
    */
-  constructor(client, conversation, { back, mute, people, wire, remove, receipts, inviting }) {
+  constructor(client, conversation, { back, mute, block, people, wire, remove, receipts, inviting }) {
     Object.assign(this, { client, conversation, inviting });
     // Where the unread ones began when it was opened.
     this.newFrom = conversation.unread > 0 ? conversation.last_read_seq + 1 : Infinity;
@@ -33,6 +34,7 @@ export class Thread {
     this.heading = el("h2", { class: "thread-title" });
     this.under = el("p", { class: "thread-under" });
     this.bell = el("button", { class: "round", onclick: mute });
+    this.blocking = new Blocking(conversation, block);
     this.head = el(
       "header",
       { class: "thread-head" },
@@ -40,6 +42,7 @@ export class Thread {
       this.face,
       el("div", { class: "thread-names" }, this.heading, this.under),
       this.bell,
+      this.blocking.button,
       el("button", { class: "round", "aria-label": "People", title: "People", onclick: people }, icon("people")),
       el("button", { class: "round", "aria-label": "Frames", title: "Frames on the wire", onclick: wire }, icon("wave")),
     );
@@ -71,6 +74,7 @@ export class Thread {
       el("div", { class: "scroll-frame" }, this.scroller, this.jump),
       this.typing,
       this.compose.node,
+      this.blocking.bar,
     );
     arrows(this.lines, () => [...this.lines.querySelectorAll(".line")]);
     this.lines.addEventListener("keydown", (event) => event.key === "Escape" && this.compose.input.focus());
@@ -109,6 +113,7 @@ export class Thread {
     this.#updateHead();
     this.#updateLines();
     this.compose.update();
+    this.blocking.update(this.compose);
     this.seen();
   }
 
@@ -133,6 +138,7 @@ export class Thread {
     const here = conversation.here.length;
     const about = !direct
       ? `${conversation.members.length} people${here > 0 && client.connected ? `, ${here} here now` : ""}`
+      : conversation.blocked ? "blocked"
       : status === "offline" ? seen(client.people.lastSeen(others[0])) : status;
     const lost = ["reconnecting", "offline", "revoked"].includes(client.state);
     const under = lost ? "not connected" : about;
