@@ -52,9 +52,7 @@ impl Worker {
                 self.missed_on_gateway(request, &conversation, users, gateway, message).await
             }
             Call::AddMember { conversation, user } => self.add_member(request, &conversation, &user).await,
-            Call::RemoveMember { conversation, user } => {
-                self.remove_member(request, &conversation, &user).await
-            }
+            Call::RemoveMember { conversation: id, user } => self.remove_member(request, &id, &user).await,
             Call::ListContacts { user } => self.list_contacts(request, user.as_ref()).await,
             Call::SetContact { user, contact, present } => {
                 self.set_contact(request, user.as_ref(), &contact, present).await
@@ -84,9 +82,7 @@ impl Worker {
             Call::Delivery { conversation, message, user } => {
                 self.delivery(request, conversation, message, user).await
             }
-            Call::PostMessage { conversation, body } => {
-                self.send_message(request, &conversation, &body).await
-            }
+            Call::PostMessage { conversation: id, body } => self.send_message(request, &id, &body).await,
             Call::EditMessage { conversation, message, body } => {
                 self.edit_message(request, &conversation, message, &body).await
             }

@@ -62,33 +62,11 @@ impl Metric {
     pub const fn description(self) -> Description {
         let (name, kind, labels, help): Parts = match self {
             Self::Ready => ("simurgh_worker_ready", Gauge, &[], "1 while /readyz says ready."),
-            Self::Commands => (
-                "simurgh_worker_commands_total",
-                Counter,
-                &["call", "reason"],
-                "Commands answered: ok, or why not.",
-            ),
-            Self::CommandSeconds => (
-                "simurgh_worker_command_seconds",
-                Histogram(SECONDS),
-                &["call"],
-                "From a command's arrival to its answer.",
-            ),
-            Self::CommandsInFlight => {
-                ("simurgh_worker_commands_in_flight", Gauge, &[], "Commands under way.")
-            }
-            Self::CommandsAtOnce => (
-                "simurgh_worker_commands_at_once",
-                Gauge,
-                &[],
-                "How many it does at once now, so that they end in time: 16 to 1,024. The others wait while there is time.",
-            ),
-            Self::CommandsShed => (
-                "simurgh_worker_commands_shed_total",
-                Counter,
-                &[],
-                "Commands refused because there was too much to do.",
-            ),
+            Self::Commands
+            | Self::CommandSeconds
+            | Self::CommandsInFlight
+            | Self::CommandsAtOnce
+            | Self::CommandsShed => self.of_commands(),
             Self::Messages => (
                 "simurgh_worker_messages_total",
                 Counter,
@@ -136,6 +114,38 @@ impl Metric {
             }
         };
         Description { name, kind, labels, help }
+    }
+
+    const fn of_commands(self) -> Parts {
+        match self {
+            Self::Commands => (
+                "simurgh_worker_commands_total",
+                Counter,
+                &["call", "reason"],
+                "Commands answered: ok, or why not.",
+            ),
+            Self::CommandSeconds => (
+                "simurgh_worker_command_seconds",
+                Histogram(SECONDS),
+                &["call"],
+                "From a command's arrival to its answer.",
+            ),
+            Self::CommandsInFlight => {
+                ("simurgh_worker_commands_in_flight", Gauge, &[], "Commands under way.")
+            }
+            Self::CommandsAtOnce => (
+                "simurgh_worker_commands_at_once",
+                Gauge,
+                &[],
+                "How many it does at once now, so that they end in time: 16 to 1,024. The others wait while there is time.",
+            ),
+            _ => (
+                "simurgh_worker_commands_shed_total",
+                Counter,
+                &[],
+                "Commands refused because there was too much to do.",
+            ),
+        }
     }
 
     const fn of_store(self) -> Parts {

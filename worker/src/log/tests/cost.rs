@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use serde_json::json;
+use simurgh_protocol::{ConversationId, UserId, envelope::Call};
 
-use crate::rig::Rig;
+use crate::{fixture::create, rig::Rig};
 
 /// Longer than a burst waits, shorter than a tail is remembered.
 const AFTER_THE_BURST: Duration = Duration::from_secs(2);
@@ -65,6 +67,24 @@ async fn a_message_after_a_pause_costs_a_read_more() {
         rig.send(0, "alice", "n").await.unwrap();
     });
     assert_eq!(units.await, (2.0, 4.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_direct_message_costs_the_same_also_to_who_blocks_its_sender() {
+    let mut rig = warm(1, 1).await;
+    let direct = create(json!({"type": "direct", "member_ids": ["bob"]}));
+    let (_, conversation) = rig.call(0, "alice", direct).await.unwrap();
+    rig.enter(ConversationId::new(conversation["id"].as_str().unwrap()).unwrap()).await;
+    for present in [false, true] {
+        let other = UserId::new("bob").unwrap();
+        rig.call(0, "alice", Call::SetBlock { user: None, other, present }).await.unwrap();
+        rig.send(0, "bob", &format!("warm {present}")).await.unwrap();
+        tokio::time::sleep(AFTER_THE_BURST).await;
+        let units = cost(&rig, async {
+            rig.send(0, "bob", &format!("n {present}")).await.unwrap();
+        });
+        assert_eq!(units.await, (1.0, 4.0), "{present}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
