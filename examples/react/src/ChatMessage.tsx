@@ -13,6 +13,12 @@ interface Props {
   attempt: (work: Promise<void>) => void;
 }
 
+/** Another's message may be hidden because one had blocked who wrote it. */
+function goneWords({ hidden }: Message, mine: boolean) {
+  if (!hidden) return "This message was deleted";
+  return mine ? "You deleted this message" : "Hidden from you";
+}
+
 export function ChatMessage({ chat, message, intend, attempt }: Props) {
   const { user } = chat.timeline;
   const mine = message.sender_id === user;
@@ -28,7 +34,7 @@ export function ChatMessage({ chat, message, intend, attempt }: Props) {
         </blockquote>
       )}
       <p className="text">
-        {isGone(message) ? <em>{message.hidden ? "You deleted this message" : "This message was deleted"}</em> : message.content}
+        {isGone(message) ? <em>{goneWords(message, mine)}</em> : message.content}
       </p>
       {reactions.length > 0 && (
         <p className="reactions">

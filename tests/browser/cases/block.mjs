@@ -72,10 +72,11 @@ play("who is blocked is not heard, on all of one's windows, notices nothing, and
   assert.equal(await a.field.inputValue(), "half a thought");
   assert.deepEqual(await blocks(stage, alice), []);
   await b.say("and now?");
-  for (const one of [a, second]) {
-    await one.sees("and now?");
-    assert.equal(await one.lines("can you hear me?").count(), 0, "what was said meanwhile stays unheard");
-  }
+  // Its place stays, also after a reload.
+  const heard = ["hello", "hello yourself", "Hidden from you", "and now?"];
+  for (const one of [a, second]) await one.shows(heard);
+  await second.page.reload();
+  await second.shows(heard);
   await a.field.press("Enter");
   await b.sees("half a thought");
 });
@@ -182,6 +183,32 @@ play("a block that cannot be asked for says why, and nobody is blocked", async (
   await writes(a, bob);
   await head(a, "Block").click();
   await isBlocked(a, bob);
+});
+
+play("what a block kept away is not counted as unread, neither at once nor after a reload", async (stage) => {
+  const [alice, bob] = [stage.user("alice"), stage.user("bob")];
+  const b = await stage.person(bob);
+  await b.start([alice]);
+  await b.say("hello");
+  const a = await stage.person(alice);
+  const counts = async (count) => {
+    await a.row(bob).locator(".badge", { hasText: new RegExp(`^${count} unread$`) }).waitFor();
+    await until(async () => (await a.page.title()) === `(${count}) ${alice} · Simurgh`, `${count} in the title`);
+  };
+  await counts(1);
+  await stage.as(alice, "PUT", `/api/v1/blocks/${bob}`);
+  for (const text of ["one", "two", "three"]) await b.say(text);
+  await b.state("three", "sent");
+  await stage.as(alice, "DELETE", `/api/v1/blocks/${bob}`);
+  await b.say("and now?");
+  await a.row(bob).locator(".preview", { hasText: "and now?" }).waitFor();
+  await counts(2);
+  await a.page.reload();
+  await counts(2);
+  await a.open(bob);
+  await a.shows(["hello", ...Array(3).fill("Hidden from you"), "and now?"]);
+  await a.row(bob).locator(".badge").waitFor({ state: "detached" });
+  await b.state("and now?", "read");
 });
 
 play("notices of blocks in any order, and ahead of the list, come to the same", async (stage) => {

@@ -52,7 +52,7 @@ async function remove(window, text, choice) {
 }
 
 const DELETED = "This message was deleted";
-const HIDDEN = "You deleted this message";
+const HIDDEN = "Hidden from you";
 
 play("an edit is seen by the other, after a lost connection and by who was away", async (stage) => {
   const { a, b } = await pair(stage);
@@ -117,7 +117,7 @@ play("a message deleted for everyone is gone on both sides, and from what quotes
   await b.sees("and this?");
   await back();
   for (const one of [a, b]) await one.shows([DELETED, "hello yourself", DELETED]);
-  await b.row(a.user).locator(".preview", { hasText: "Message deleted" }).waitFor();
+  await b.row(a.user).locator(".preview", { hasText: DELETED }).waitFor();
 });
 
 play("a message deleted for oneself is gone on all one's windows, and on no other's", async (stage) => {

@@ -133,6 +133,11 @@ for (const scheme of SCHEMES) {
       await picture(first, name("6a-mute"));
       await first.page.getByRole("button", { name: "Until I unmute it" }).click();
       await first.page.getByRole("button", { name: "Muted", exact: true }).waitFor();
+      await first.page.getByRole("button", { name: "Block", exact: true }).click();
+      await first.page.locator(".blocked-bar").waitFor();
+      await fits(first, "a conversation with whom one blocks");
+      await picture(first, name("6b-blocked"));
+      await first.page.locator(".blocked-bar").getByRole("button", { name: "Unblock" }).click();
       await first.page.getByRole("button", { name: "People" }).click();
       await fits(first, "the members");
       await picture(first, name("7-people"));
@@ -140,6 +145,14 @@ for (const scheme of SCHEMES) {
       if (size === "phone") await first.page.getByRole("button", { name: "Back to the conversations" }).click();
       await first.row("Nest builders").waitFor();
       await picture(first, name("8-list"));
+      await first.open("Nest builders");
+      await first.page.getByRole("button", { name: "People" }).click();
+      await first.page.getByRole("button", { name: `Block ${bob}` }).click();
+      await first.page.getByRole("button", { name: `Unblock ${bob}` }).waitFor();
+      await fits(first, "the members of a group");
+      await picture(first, name("8a-members"));
+      await first.page.keyboard.press("Escape");
+      if (size === "phone") await first.page.getByRole("button", { name: "Back to the conversations" }).click();
       await first.page.getByRole("button", { name: "New conversation" }).click();
       for (const user of [bob, carol]) {
         await first.page.getByLabel("With whom?").fill(user);

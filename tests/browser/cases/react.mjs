@@ -74,12 +74,12 @@ play("React: sent, delivered, read; replies, reactions, edits and deletions", as
     await one.line("I am").locator("blockquote", { hasText: "Deleted" }).waitFor();
   }
   await a.press("I am", "Delete for me");
-  await a.shows(["hello", "This message was deleted", "You deleted this message"]);
+  await a.shows(["hello", "This message was deleted", "Hidden from you"]);
   await b.shows(["hello", "This message was deleted", "I am"]);
 
   // All of it is in the history, and so are the ticks.
   for (const one of [a, b]) await one.page.reload();
-  await a.shows(["hello", "This message was deleted", "You deleted this message"]);
+  await a.shows(["hello", "This message was deleted", "Hidden from you"]);
   await b.shows(["hello", "This message was deleted", "I am"]);
   await a.state("hello", "read");
 });
@@ -175,4 +175,17 @@ play("React: an edit and a deletion made while away are seen after the rejoin", 
     await one.line("answered").locator("blockquote", { hasText: "Deleted" }).waitFor();
   }
   excuse(a, b);
+});
+
+play("React: what a block kept away holds up nothing of what comes once it is gone", async (stage) => {
+  const { a, b } = await pair(stage);
+  const set = async (method) => assert.equal((await stage.as(a.user, method, `/api/v1/blocks/${b.user}`)).status, 204);
+  await set("PUT");
+  await b.say("unheard");
+  await b.state("unheard", "sent");
+  await set("DELETE");
+  await b.say("heard");
+  await a.shows(["hello", "Hidden from you", "heard"]);
+  await a.page.reload();
+  await a.shows(["hello", "Hidden from you", "heard"]);
 });

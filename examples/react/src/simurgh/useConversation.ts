@@ -57,7 +57,13 @@ export function useConversation({ user, token, socket, own }: Session, id: strin
     const gone = new AbortController();
     // A function, so that each rejoin says where this client is by then.
     const channel = socket.channel(`conversation:${id}`, () => ({ last_seq: now.current.last, since: now.current.since }));
-    channel.on("new_message", (message: Message) => dispatch({ type: "messages", messages: [message] }));
+    // Up to where this channel has told. It passes over what one never gets (a block), and history holds its place.
+    let told = 0;
+    channel.on("new_message", (message: Message) => {
+      dispatch({ type: "messages", messages: [message] });
+      if (message.seq > told + 1) catchUp(told, now.current.since).catch(ignoreAbort(gone.signal));
+      told = message.seq;
+    });
     channel.on("message_edited", ({ message }) => change({ type: "edited", message }));
     channel.on("message_deleted", ({ message_id, at }) => change({ type: "deleted", id: message_id, at }));
     channel.on("message_hidden", ({ message_id }) => change({ type: "hidden", id: message_id }));
@@ -69,15 +75,14 @@ export function useConversation({ user, token, socket, own }: Session, id: strin
     channel.onError(() => setJoined(undefined));
     channel.onClose(() => setEnded(!gone.signal.aborted));
 
-    /** What did not fit into the join's reply. Should the connection go meanwhile, the next join goes on from there. */
-    async function catchUp({ messages, last_seq, truncated, change_cursor, changes_truncated }: Joined) {
-      let [after, since, more] = [messages.at(-1)?.seq ?? last_seq, change_cursor, truncated || changes_truncated];
-      while (more) {
+    /** What comes behind `after`, by HTTP. Should the connection go meanwhile, the next join goes on from there. */
+    async function catchUp(after: number, since = "") {
+      for (let more = true; more; ) {
         const query = new URLSearchParams({ after_seq: String(after), since, limit: "200" });
         const page = await read<Page>(token, `${path}?${query}`, gone.signal);
         after = page.messages.at(-1)?.seq ?? after;
         since = page.change_cursor;
-        more = page.has_more || page.changes_truncated;
+        more = Boolean(page.has_more || page.changes_truncated);
         dispatch({ type: "caughtUp", messages: page.messages, changes: page.changes, since });
       }
     }
@@ -86,9 +91,15 @@ export function useConversation({ user, token, socket, own }: Session, id: strin
       .join()
       .receive("ok", (reply: Joined) => {
         const first = now.current.last === undefined;
+        const { messages, last_seq, change_cursor } = reply;
+        told = last_seq;
         dispatch({ type: "joined", reply });
         setJoined({ channel });
-        Promise.all([catchUp(reply), first && loadOlder(reply.last_seq + 1, gone.signal)]).catch(ignoreAbort(gone.signal));
+        const more = reply.truncated || reply.changes_truncated;
+        Promise.all([
+          more && catchUp(messages.at(-1)?.seq ?? last_seq, change_cursor),
+          first && loadOlder(last_seq + 1, gone.signal),
+        ]).catch(ignoreAbort(gone.signal));
       })
       .receive("error", ({ reason }) => {
         if (reason !== "not_a_member") return;

@@ -179,17 +179,22 @@ export class Client extends EventTarget {
     if (change === "member_removed" && user_id === this.user) {
       if (known) this.#remove(known);
     } else if (change === "read") {
-      // Perhaps on another device: the list says up to where. One look at it does for many such notices.
-      this.#looking ??= setTimeout(() => {
-        this.#looking = undefined;
-        this.#quietly(this.#loadList(), "The conversations could not be fetched");
-      }, LIST_LAG_MS);
+      // Perhaps on another device: the list says up to where.
+      this.lookSoon();
     } else if (change === "settings") {
       // On another device, or on this one. One that is not known yet is asked about once it is.
       if (known) this.#quietly(this.#fetchMute(known), "Whether a conversation is muted could not be fetched");
     } else {
       this.#quietly(this.#fetch(id), "A conversation could not be fetched");
     }
+  }
+
+  /** Reads the list again, once it has caught up. One look at it does for all that asked for it meanwhile. */
+  lookSoon() {
+    this.#looking ??= setTimeout(() => {
+      this.#looking = undefined;
+      this.#quietly(this.#loadList(), "The conversations could not be fetched");
+    }, LIST_LAG_MS);
   }
 
   async #fetch(id) {

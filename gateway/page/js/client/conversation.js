@@ -27,6 +27,8 @@ export class Conversation extends EventTarget {
   /** Where one was named last. */
   #mentioned = 0;
   #telling;
+  /** How many of the unread places hold what never comes to this user: one blocked who wrote it. */
+  #passed = 0;
 
   /** `client` holds the user, the socket and the HTTP calls; `info` is a conversation as HTTP tells it. */
   constructor(client, info) {
@@ -54,11 +56,13 @@ export class Conversation extends EventTarget {
   }
 
   /** Takes what HTTP says. Positions only move forward: an answer may be older than what has been heard meanwhile. */
-  learn({ id, type, metadata, member_ids, created_at, last_message, last_seq = 0, last_read_seq = 0 }) {
+  learn({ id, type, metadata, member_ids, created_at, last_message, last_seq = 0, last_read_seq = 0, unread_count }) {
     Object.assign(this, { id, type, metadata, created_at, members: member_ids });
     this.last_seq = Math.max(this.last_seq, last_seq);
-    this.last_read_seq = Math.max(this.last_read_seq, last_read_seq);
+    this.#haveRead(last_read_seq);
     if (last_message) this.#latest(last_message);
+    const current = last_seq === this.last_seq && last_read_seq === this.last_read_seq;
+    if (current && unread_count !== undefined) this.#passed = last_seq - last_read_seq - unread_count;
     this.#changed();
   }
 
@@ -81,7 +85,7 @@ export class Conversation extends EventTarget {
   }
 
   get unread() {
-    return Math.max(0, this.last_seq - this.last_read_seq);
+    return Math.max(0, this.last_seq - this.last_read_seq - this.#passed);
   }
 
   get activity() {
@@ -109,7 +113,7 @@ export class Conversation extends EventTarget {
       since: this.history.since,
     }));
     this.#channel = channel;
-    channel.on("new_message", (message) => this.receive(message));
+    channel.on("new_message", (message) => this.#heard(message));
     channel.on("typing_indicator", ({ user_id, action }) =>
       action === "start" ? this.typists.started(user_id) : this.typists.stopped(user_id));
     channel.on("read_receipt", (receipt) => this.receipt(receipt));
@@ -182,8 +186,16 @@ export class Conversation extends EventTarget {
     this.#changed();
   }
 
+  /** A message on this topic, which passes over what never comes to this user: history holds its place. */
+  #heard(message) {
+    this.receive(message);
+    if (this.timeline.last < message.seq) this.history.catchUp();
+  }
+
   /** A message by broadcast, on this topic or on the user's own. */
   receive(message) {
+    // A notice was lost, or a place was passed over: the list counts.
+    if (message.seq > this.last_seq + 1) this.client.lookSoon();
     // Before the first join there is no position that it could continue.
     if (this.timeline.last !== undefined) this.timeline.add(message);
     this.#latest(message);
@@ -208,8 +220,14 @@ export class Conversation extends EventTarget {
   }
 
   #readUpTo(user, seq) {
-    if (user === this.client.user) this.last_read_seq = Math.max(this.last_read_seq, seq);
+    if (user === this.client.user) this.#haveRead(seq);
     else this.receipts.read(user, seq);
+  }
+
+  #haveRead(seq) {
+    if (seq <= this.last_read_seq) return;
+    this.last_read_seq = seq;
+    this.#passed = 0;
   }
 
   /** A read receipt, on this topic or on the user's own. */
@@ -227,7 +245,7 @@ export class Conversation extends EventTarget {
   /** What `sync_complete` says of it. */
   synced({ last_seq, unread_count }) {
     this.last_seq = Math.max(this.last_seq, last_seq);
-    this.last_read_seq = Math.max(this.last_read_seq, last_seq - unread_count);
+    this.#haveRead(last_seq - unread_count);
     this.#changed();
   }
 

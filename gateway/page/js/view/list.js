@@ -4,6 +4,7 @@ import { isGone } from "../client/timeline.js";
 import { avatar, avatars } from "./avatar.js";
 import { arrows, el, place } from "./dom.js";
 import { icon } from "./icons.js";
+import { goneWords } from "./message.js";
 import { muted } from "./mute.js";
 import { brief } from "./time.js";
 import { NEWCOMERS } from "./welcome.js";
@@ -68,7 +69,7 @@ export class List {
     const direct = conversation.type === "direct";
     const last = conversation.last_message;
     const typing = conversation.typists.users;
-    const gone = last && isGone(last) && (last.hidden ? "You deleted a message" : "Message deleted");
+    const gone = last && isGone(last) && goneWords(last, conversation);
     const from = last && (last.sender_id === client.user ? "You: " : direct ? "" : `${last.sender_id}: `);
     return {
       title: conversation.title,

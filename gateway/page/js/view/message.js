@@ -16,6 +16,12 @@ const STATES = {
 /** What stays the same from the optimistic line to the stored message, so that the line does not jump or blink. */
 export const keyOf = (item, user) => (item.sender_id !== user ? item.id : `mine-${item.client_random}`);
 
+/** What stands in a message's place. In a direct conversation it may be hidden because one had blocked who wrote it. */
+export function goneWords({ hidden, sender_id }, { type, client }) {
+  if (!hidden) return "This message was deleted";
+  return type === "direct" && sender_id !== client.user ? "Hidden from you" : "You deleted this message";
+}
+
 export class Line {
   #shown = [];
 
@@ -78,7 +84,7 @@ export class Line {
       "div",
       { class: "bubble" },
       quoted && quote(quoted, this.conversation.client.user, () => this.actions.jump(quoted.seq)),
-      el("span", { class: "text" }, gone ? (item.hidden ? "You deleted this message" : "This message was deleted") : written(item, this.conversation.client.user)),
+      el("span", { class: "text" }, gone ? goneWords(item, this.conversation) : written(item, this.conversation.client.user)),
       el(
         "span",
         { class: "meta" },
@@ -106,7 +112,7 @@ export class Line {
   #tools(item, mine) {
     const { conversation, actions } = this;
     return tools({
-      react: (reaction) => this.#react(item, reaction),
+      react: !conversation.blocked && ((reaction) => this.#react(item, reaction)),
       reply: !conversation.blocked && (() => actions.reply(item)),
       edit: conversation.editable(item) && (() => actions.edit(item)),
       receipts: mine && (() => actions.receipts(item)),

@@ -12,6 +12,16 @@ export function presence(client, conversation, user) {
   return status === "offline" && conversation.here.includes(user) ? "online" : status;
 }
 
+function hintOn({ type, blocked }) {
+  if (type !== "direct") {
+    return "A contact sees when you are online. They show themselves to you by adding you. Whom you block is not told, "
+      + "and what they write to you alone does not come.";
+  }
+  return blocked
+    ? "They are not told that you blocked them. What they write here does not come, nor will it, and neither of you sees the other's status."
+    : "You see each other's status, because you share this conversation.";
+}
+
 export class Members extends Dialog {
   constructor(client) {
     super("People");
@@ -35,9 +45,6 @@ export class Members extends Dialog {
     this.input.value = "";
     this.direct = conversation.type === "direct";
     this.adding.hidden = this.direct;
-    this.hint.textContent = this.direct
-      ? "You see each other's status, because you share this conversation."
-      : "A contact sees when you are online. They show themselves to you by adding you.";
     this.update();
     this.show();
   }
@@ -45,6 +52,8 @@ export class Members extends Dialog {
   update() {
     if (!this.conversation) return;
     const { client, conversation } = this;
+    const hint = hintOn(conversation);
+    if (this.hint.textContent !== hint) this.hint.textContent = hint;
     const look = conversation.members.map((user) => ({
       user, status: presence(client, conversation, user), contact: client.people.contacts.has(user), blocked: client.blocks.has(user),
     }));
@@ -72,8 +81,12 @@ export class Members extends Dialog {
       {},
       avatar(user, { status }),
       el("span", { class: "member-name" }, other ? user : `${user} (you)`, el("small", {}, blocked ? "blocked" : status)),
-      other && !this.direct && el("button", contacting, contact ? "Contact" : "Add contact"),
-      other && el("button", blocking, blocked ? "Unblock" : "Block"),
+      other && el(
+        "span",
+        { class: "member-actions" },
+        !this.direct && el("button", contacting, contact ? "Contact" : "Add contact"),
+        el("button", blocking, blocked ? "Unblock" : "Block"),
+      ),
     );
   }
 

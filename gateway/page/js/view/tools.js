@@ -7,7 +7,7 @@ const REACTIONS = ["👍", "❤️", "😂", "🎉", "👀", "🔥"];
 
 /** `actions` are `{react(reaction), reply(), edit(), receipts(), remove()}`; what is not there is not offered. */
 export function tools({ react, ...actions }) {
-  const reactions = REACTIONS.map((reaction) => el(
+  const reactions = (react ? REACTIONS : []).map((reaction) => el(
     "button", { "data-tool": reaction, "aria-label": `React with ${reaction}`, onclick: () => react(reaction) }, reaction,
   ));
   const named = [["reply", "Reply"], ["edit", "Edit"], ["receipts", "Who has read it"], ["remove", "Delete"]];
