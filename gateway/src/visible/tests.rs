@@ -90,6 +90,15 @@ fn the_state_comes_once_everybody_whom_it_shows_is_known_and_then_sync_complete(
 }
 
 #[test]
+fn nobody_waits_for_one_whom_it_may_no_longer_see() {
+    let mut view = View::default();
+    let (mailbox, unknown) = open(&mut view, &["bob"]);
+    assert_eq!((unknown, events(&told(&mailbox))), (vec![user("bob")], vec![]));
+    assert_eq!(view.set_visible(&user("alice"), Vec::new(), &apart(&[]), at(2)), []);
+    assert_eq!(events(&told(&mailbox)), ["presence_state", "sync_complete"]);
+}
+
+#[test]
 fn what_is_read_again_is_told_as_a_diff_once_and_a_status_where_it_changed() {
     let mut view = View::default();
     let (mailbox, _) = open(&mut view, &["bob"]);

@@ -208,6 +208,8 @@ impl View {
         if let Some(viewer) = self.viewers.get_mut(user) {
             viewer.unknown += unknown.len();
         }
+        // Whom it may no longer see may be the last one who was waited for.
+        self.start(user, now);
         unknown
     }
 
