@@ -232,8 +232,8 @@ test("a user's own stream ends with the membership, and with the token", async (
   const bearer = token(bob);
   const removed = python.subscribe(gateway, { conversation_id: id }, { bearer });
   const revoked = python.subscribe(gateway, { user_id: bob }, { bearer });
-  const expired = python.subscribe(gateway, { user_id: bob }, { bearer: token(bob, { ttl: -9 }) });
-  const late = python.subscribe(gateway, { user_id: bob }, { bearer, timeout: 2 });
+  const expired = python.subscribe(gateway, { user_id: bob }, { bearer: token(bob, { ttl: -6 }) });
+  const late = python.subscribe(gateway, { user_id: bob }, { bearer, timeout: 5 });
   await Promise.all([removed, revoked, expired, late].map((stream) => stream.stands()));
   await python.well(other, "RemoveMember", { conversation_id: id, user_id: bob });
   assert.equal((await removed.end()).reason, "not_a_member");

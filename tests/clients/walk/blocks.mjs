@@ -39,6 +39,13 @@ async function devices(scene, user, id) {
   return { own, channels, all: [...own, ...channels] };
 }
 
+/** That somebody goes is told as it is told; or all who are there are told anew, where membership was asked for just then. */
+async function goes(channel, other) {
+  const left = () => channel.all("user_left", ({ user_id }) => user_id === other).length > 0 && channel.all("presence_diff", ({ leaves }) => other in leaves).length > 0;
+  const anew = () => channel.all("presence_state").length > 1 && !(other in channel.all("presence_state").at(-1));
+  await until(() => left() || anew(), { what: () => `${other} to go from ${channel.topic}; seen: ${JSON.stringify(channel.log.map(({ event }) => event))}` });
+}
+
 const listed = async (scene, user, id) => {
   const page = (await scene.as(user, "GET", "/api/v1/conversations")).body.conversations;
   return page.find((conversation) => conversation.id === id);
@@ -136,10 +143,7 @@ suite("blocks", () => {
       await until(() => own.log.some(({ event, payload }) => event.startsWith("presence_") && JSON.stringify(payload).includes(other)));
     }
     await block(scene, alice, bob);
-    for (const [channel, other] of open) {
-      await channel.first("user_left", ({ user_id }) => user_id === other);
-      await channel.first("presence_diff", ({ leaves }) => other in leaves);
-    }
+    for (const [channel, other] of open) await goes(channel, other);
     for (const [own, other] of owns) {
       await own.first("presence_diff", ({ leaves }) => other in leaves);
       const gone = await own.first("user_presence_changed", ({ user_id, status }) => user_id === other && status === "offline");
