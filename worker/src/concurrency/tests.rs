@@ -29,8 +29,9 @@ async fn command(cpu: &Semaphore) {
 async fn done_in_time(places: Option<Arc<Concurrency>>, every: Duration) -> usize {
     let (cpu, done, tasks) = (Arc::new(Semaphore::new(1)), Arc::new(AtomicUsize::new(0)), TaskTracker::new());
     let room = Arc::new(Semaphore::new(1_024));
-    let until = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < until {
+    let env = Env::seeded(1);
+    let until = env.instant() + Duration::from_secs(60);
+    while env.instant() < until {
         if let Ok(held) = Arc::clone(&room).try_acquire_owned() {
             let (places, cpu, done) = (places.clone(), Arc::clone(&cpu), Arc::clone(&done));
             tasks.spawn(timeout(DEADLINE, async move {
@@ -98,7 +99,7 @@ async fn what_takes_too_long_leaves_the_fewest_places_and_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn who_is_there_goes_before_who_comes() {
     let places = places();
-    let began = Instant::now();
+    let began = Env::seeded(1).instant();
     let mut coming =
         futures_util::future::join_all((0..32).map(|_| places.place(Lane::Coming, DEADLINE))).await;
     let doing = futures_util::future::join_all((0..32).map(|_| places.place(Lane::Doing, DEADLINE))).await;
@@ -129,7 +130,7 @@ async fn who_is_there_goes_before_who_comes() {
 async fn a_place_is_not_given_to_who_has_gone() {
     let places = places();
     let held = futures_util::future::join_all((0..64).map(|_| places.place(Lane::Doing, DEADLINE))).await;
-    let began = Instant::now();
+    let began = Env::seeded(1).instant();
     assert!(places.place(Lane::Doing, DEADLINE).await.is_none());
     assert_eq!(began.elapsed(), DEADLINE - ENOUGH);
     assert!(places.place(Lane::Doing, DEADLINE).await.is_none());
