@@ -105,6 +105,23 @@ play("the list counts what is unread, and forgets it when it is read", async (st
   await b.row(alice).locator(".badge", { hasText: "2" }).waitFor();
 });
 
+play("a click that a message comes into opens the conversation all the same", async (stage) => {
+  const [alice, bob] = [stage.user("alice"), stage.user("bob")];
+  const a = await stage.person(alice);
+  const b = await stage.person(bob);
+  await a.start([bob]);
+  await a.say("one");
+  const preview = (words) => b.row(alice).locator(".preview", { hasText: words });
+  await preview("one").waitFor();
+  const { x, y } = await preview("one").boundingBox();
+  await b.page.mouse.move(x + 2, y + 2);
+  await b.page.mouse.down();
+  await a.say("two");
+  await preview("two").waitFor();
+  await b.page.mouse.up();
+  await b.sees("two");
+});
+
 play("dots show who is online, away, busy and gone", async (stage) => {
   const [alice, bob] = [stage.user("alice"), stage.user("bob")];
   const a = await stage.person(alice);

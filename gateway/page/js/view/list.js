@@ -59,6 +59,7 @@ export class List {
       row.shown = shown;
       row.button.classList.toggle("unread", look.unread > 0);
       row.button.classList.toggle("muted", Boolean(look.mutedUntil));
+      row.button.title = [look.mentioned && "You are named", look.mutedUntil && muted(look.mutedUntil)].filter(Boolean).join(", ");
       row.button.replaceChildren(...this.#parts(look));
     }
     return row.node;
@@ -94,8 +95,8 @@ export class List {
       el(
         "span",
         { class: "badges" },
-        mutedUntil && el("span", { class: "mute", title: muted(mutedUntil) }, icon("muted"), el("span", { class: "sr" }, "muted, ")),
-        mentioned && el("span", { class: "named", title: "You are named" }, el("span", { "aria-hidden": "true" }, "@"), el("span", { class: "sr" }, "You are named, ")),
+        mutedUntil && el("span", { class: "mute" }, icon("muted"), el("span", { class: "sr" }, "muted, ")),
+        mentioned && el("span", { class: "named" }, el("span", { "aria-hidden": "true" }, "@"), el("span", { class: "sr" }, "You are named, ")),
         unread > 0 && el("span", { class: "badge" }, unread > 99 ? "99+" : String(unread), el("span", { class: "sr" }, " unread")),
       ),
     ].filter(Boolean);
