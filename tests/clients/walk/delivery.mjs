@@ -114,11 +114,14 @@ suite("what became of a message", () => {
       const posted = await Promise.all(Array.from({ length: 20 }, post));
       last = posted.reduce((one, other) => (other.seq > one.seq ? other : one));
       found = await delivery(scene, id, last, bob);
-      return found.reason === "mailbox_full";
+      // A mailbox that is full for a moment is emptied as long as they take something.
+      const again = await delivery(scene, id, last, bob);
+      const stands = again.sockets[0].last_seq === found.sockets[0].last_seq;
+      return found.reason === "mailbox_full" && found.sockets[0].unsent_bytes > 0 && stands;
     }, { timeout: 25_000, what: () => `a full mailbox, not ${JSON.stringify(found)}` });
     const [socket] = found.sockets;
     assert.deepEqual([found.verdict, ...of(socket)], ["behind", "behind", "mailbox_full"]);
-    assert.ok(socket.unsent_bytes > 0 && socket.last_seq > 0 && socket.last_seq < last.seq, JSON.stringify(socket));
+    assert.ok(socket.last_seq > 0 && socket.last_seq < last.seq, JSON.stringify(socket));
     const stalled = await delivery(scene, id, last, bob);
     assert.equal(stalled.sockets[0].last_seq, socket.last_seq, "nothing moves");
 
