@@ -57,12 +57,15 @@ struct Inner {
     user_topic_waits: bool,
     /// The first message of each channel that was taken and is not written yet.
     under_way: FewQueue<(ChannelId, u64)>,
+    /// Bytes that were taken and are not written yet.
+    under_way_bytes: usize,
 }
 
 impl Inner {
     fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop()?;
         self.bytes -= item.bytes();
+        self.under_way_bytes += item.bytes();
         if let Item::Frame { channel, seq, .. } = &item
             && *seq > 0
             && self.under_way.iter().all(|(of, _)| of != channel)
@@ -173,7 +176,8 @@ impl Mailbox {
 
     /// What was taken is written.
     pub fn written(&self) {
-        self.lock().under_way = FewQueue::default();
+        let mut inner = self.lock();
+        (inner.under_way, inner.under_way_bytes) = (FewQueue::default(), 0);
     }
 
     /// The first message of a channel that is not written yet, where there is one.
@@ -196,10 +200,11 @@ impl Mailbox {
         inner.items.is_empty() && inner.waiting.is_empty() && !inner.user_topic_waits
     }
 
-    /// Bytes of the frames that wait.
+    /// Bytes of the frames that are not written yet.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.lock().bytes
+        let inner = self.lock();
+        inner.bytes + inner.under_way_bytes
     }
 
     /// Wakes whoever waits for something to be put in.
@@ -260,7 +265,9 @@ mod tests {
         assert_eq!((mailbox.unwritten(CHANNEL), mailbox.unwritten(other)), (Some(5), Some(70)));
         mailbox.take(12, &mut Vec::new());
         assert_eq!((mailbox.unwritten(CHANNEL), mailbox.unwritten(other)), (Some(5), Some(70)), "under way");
+        assert_eq!(mailbox.bytes(), "no message".len() + 4, "what is under way is not written");
         mailbox.written();
+        assert_eq!(mailbox.bytes(), 2);
         assert_eq!((mailbox.unwritten(CHANNEL), mailbox.unwritten(other)), (Some(6), None));
         mailbox.take(usize::MAX, &mut Vec::new());
         mailbox.written();

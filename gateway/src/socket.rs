@@ -331,6 +331,10 @@ impl<T: Transport> Socket<T> {
             }
             return None;
         }
+        if !self.transport.owes() {
+            // All of it was for channels that are gone.
+            self.mailbox.written();
+        }
         if !self.mailbox.is_idle() {
             // All of it may have been for channels that are gone: go on as soon as the transport takes more.
             self.mailbox.nudge();

@@ -40,7 +40,7 @@ impl Drive {
         self.crowd(shape, "").await
     }
 
-    pub(crate) async fn crowd(&mut self, shape: Shape, prefix: &str) -> anyhow::Result<Crowd> {
+    async fn crowd(&mut self, shape: Shape, prefix: &str) -> anyhow::Result<Crowd> {
         let cpu = CpuSince::now(&self.processes);
         let (crowd, connected) = Crowd::connect(&self.run, shape, self.pace).await?;
         let Connected { elapsed, times, failures } = connected;
@@ -60,7 +60,7 @@ impl Drive {
         Ok(crowd)
     }
 
-    pub(crate) fn memory(&self) -> Vec<(String, f64)> {
+    fn memory(&self) -> Vec<(String, f64)> {
         self.processes.iter().map(|one| (one.name.clone(), one.memory())).collect()
     }
 
