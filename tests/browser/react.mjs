@@ -152,10 +152,7 @@ export class Tab {
   }
 }
 
-/** While the wire fails, the browser itself notes sockets and requests that failed; nothing else is excused. */
+/** From here on the wire fails, and the browser itself notes sockets and requests that failed; nothing else is excused. */
 export function excuse(...tabs) {
-  for (const { window } of tabs) {
-    const others = window.problems.filter((one) => !/WebSocket connection to|Failed to load resource|^5\d\d http/.test(one));
-    window.problems.splice(0, Infinity, ...others);
-  }
+  for (const { window } of tabs) window.expects(/WebSocket connection to|Failed to load resource|^5\d\d http/);
 }

@@ -45,7 +45,7 @@ export function play(promise, body, { timeout = 120_000 } = {}) {
       await stage.shoot(promise);
       throw error;
     }
-    for (const { user, problems } of stage.windows) assert.deepEqual(problems, [], `${user}'s page complained`);
+    for (const window of stage.windows) await window.settle();
   });
 }
 
@@ -87,23 +87,44 @@ export class Stage extends Scene {
 }
 
 export class Window {
-  /** Errors, warnings, violations of the policy and failed requests. */
+  /** Errors, warnings, violations of the policy and failed requests, but those that a case expects. */
   problems = [];
+  /** Those that a case expects: a pattern, and how many are to come. */
+  #expected = [];
 
   constructor(page, gateway) {
     Object.assign(this, { page, gateway });
   }
 
   async watch() {
-    const { page, problems } = this;
-    page.on("console", (message) => ["error", "warning"].includes(message.type()) && problems.push(message.text()));
-    page.on("pageerror", (error) => problems.push(error.stack));
-    page.on("response", (response) => response.status() >= 400 && problems.push(`${response.status()} ${response.url()}`));
-    page.on("request", (request) => !request.url().startsWith(this.gateway) && problems.push(`a request to ${request.url()}`));
+    const { page } = this;
+    const note = (problem) => {
+      const expected = this.#expected.find(({ pattern, left }) => left > 0 && pattern.test(problem));
+      if (expected) expected.left -= 1;
+      else this.problems.push(problem);
+    };
+    page.on("console", (message) => ["error", "warning"].includes(message.type()) && note(message.text()));
+    page.on("pageerror", (error) => note(error.stack));
+    page.on("response", (response) => response.status() >= 400 && note(`${response.status()} ${response.url()}`));
+    page.on("request", (request) => !request.url().startsWith(this.gateway) && note(`a request to ${request.url()}`));
     await page.addInitScript(() => {
       addEventListener("securitypolicyviolation", (event) =>
         console.error(`violates ${event.violatedDirective}: ${event.blockedURI || event.sample}`));
     });
+  }
+
+  /**
+   * `count` problems that match are to come (any number if none is given), and are none. A refused request is two, its answer
+   * and a line on the console, and they come when the browser has time: after what the page shows of them too.
+   */
+  expects(pattern, count = Infinity) {
+    this.#expected.push({ pattern, left: count });
+  }
+
+  /** The end of a case: what was expected has come, and nothing else. */
+  async settle() {
+    await until(() => this.#expected.every(({ left }) => left === 0 || left === Infinity), `${this.user}'s page complains of what was refused`);
+    assert.deepEqual(this.problems, [], `${this.user}'s page complained`);
   }
 
   /** By name where the page may sign tokens, else with one that is pasted. */

@@ -87,6 +87,7 @@ play("React: sent, delivered, read; replies, reactions, edits and deletions", as
 play("React: the socket cut in mid-send, on the way out and on the way back, and the message is there once", async (stage) => {
   const { a, b } = await pair(stage);
   const pushes = (text) => a.pushed("send_message").filter(({ content }) => content === text);
+  excuse(a, b);
   site.wire.hold("up");
   await a.say("lost on the way");
   await until(() => pushes("lost on the way").length === 1, "the push");
@@ -112,11 +113,11 @@ play("React: the socket cut in mid-send, on the way out and on the way back, and
   for (const one of [a, b]) await one.shows(["hello", "lost on the way", "and one more", "stored"]);
   await a.state("stored", "read");
   assert.equal((await stored(stage, a)).length, 4);
-  excuse(a, b);
 });
 
 play("React: a page that is reloaded in mid-send has sent once", async (stage) => {
   const { a, b } = await pair(stage);
+  excuse(a, b);
   // What has left arrives late, after the page that sent it is gone.
   site.wire.hold("up");
   await a.say("on the way");
@@ -128,7 +129,6 @@ play("React: a page that is reloaded in mid-send has sent once", async (stage) =
   await a.state("on the way", "read");
   assert.equal(new Set(a.pushed("send_message").map((one) => one.client_random)).size, 2);
   assert.equal((await stored(stage, a)).length, 2);
-  excuse(a, b);
 });
 
 play("React: two tabs of one user show the same", async (stage) => {
@@ -160,6 +160,7 @@ play("React: an edit and a deletion made while away are seen after the rejoin", 
   await a.say("answered");
   await b.line("answered").locator("blockquote", { hasText: "to be deleted" }).waitFor();
   const [, edited, deleted] = await stored(stage, b);
+  excuse(a, b);
   site.wire.cut();
   await a.page.getByRole("status").getByText("Connecting").waitFor();
   const at = `/api/v1/conversations/${b.id}/messages`;
@@ -174,7 +175,6 @@ play("React: an edit and a deletion made while away are seen after the rejoin", 
     await one.line("edited meanwhile").locator(".edited").waitFor();
     await one.line("answered").locator("blockquote", { hasText: "Deleted" }).waitFor();
   }
-  excuse(a, b);
 });
 
 play("React: what a block kept away holds up nothing of what comes once it is gone", async (stage) => {
