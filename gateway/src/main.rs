@@ -14,6 +14,10 @@ use simurgh_service::{
 };
 use tokio_util::task::TaskTracker;
 
+/// It gives back to the system what a wave of sockets has left, and takes less time than the system's own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let config: Config = config::parse();
     let _telemetry = telemetry::init(&config.log, "simurgh-gateway");

@@ -113,15 +113,24 @@ impl Worker {
         request: &Request,
         id: &ConversationId,
     ) -> Result<Option<Arc<Roster>>, Refusal> {
-        let key = keys::members(id);
-        let mut read = self.load::<MembersDocument>(request, &key).await?;
+        let read = self.load(request, &keys::members(id)).await?;
+        self.roster_at(request, id, read).await
+    }
+
+    /// The members, where their item was `read` a moment ago.
+    async fn roster_at(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        mut read: Option<Stored<MembersDocument>>,
+    ) -> Result<Option<Arc<Roster>>, Refusal> {
         for _ in 0..ATTEMPTS {
             let Some(Stored { version, document }) = read else { return Ok(None) };
             if let Some(roster) = self.memory.rosters.0.find(id, |roster| roster.version == version) {
                 return Ok(Some(roster));
             }
             let members = members_in(&self.load_whole(request, keys::all_members(id)).await?)?;
-            read = self.load(request, &key).await?;
+            read = self.load(request, &keys::members(id)).await?;
             if read.as_ref().is_some_and(|again| again.version == version) {
                 let MembersDocument { kind, changed_at, completed_by, blocked_by, .. } = document;
                 let roster = Roster { version, kind, changed_at, completed_by, members, blocked_by };
@@ -144,6 +153,17 @@ impl Worker {
         id: &ConversationId,
     ) -> Result<Arc<Roster>, Refusal> {
         may_enter(&request.principal, self.roster(request, id).await?)
+    }
+
+    /// The same, where the item `members` was read a moment ago.
+    pub(crate) async fn member_access_at(
+        &self,
+        request: &Request,
+        id: &ConversationId,
+        members: Option<&Item>,
+    ) -> Result<Arc<Roster>, Refusal> {
+        let read = members.map(Stored::read).transpose()?;
+        may_enter(&request.principal, self.roster_at(request, id, read).await?)
     }
 }
 

@@ -214,8 +214,13 @@ impl Worker {
     /// Whom the user does not see, nor they it: one of the two blocks the other.
     pub(crate) async fn unseen(&self, request: &Request, user: &UserId) -> Result<BTreeSet<UserId>, Refusal> {
         let items = self.load_range(request, keys::blocks_and_blockers(user)).await?;
-        Ok(holding(&items)?.into_iter().map(|(user, _)| user).collect())
+        unseen(&items)
     }
+}
+
+/// Who of these does not see the one whose blocks and blockers they are, and is not seen.
+pub(crate) fn unseen(items: &[Item]) -> Result<BTreeSet<UserId>, Refusal> {
+    Ok(holding(items)?.into_iter().map(|(user, _)| user).collect())
 }
 
 /// As many as gateways are told of.

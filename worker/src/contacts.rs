@@ -61,7 +61,7 @@ fn decide(was: bool, present: bool, count: usize, limit: usize) -> Result<Decisi
 }
 
 /// The users whom the live documents of a range name, in its order.
-fn live(items: &[Item]) -> Result<Vec<UserId>, Refusal> {
+pub(crate) fn live(items: &[Item]) -> Result<Vec<UserId>, Refusal> {
     let mut users = Vec::new();
     for item in items {
         if document::read::<ContactDocument>(item)?.holds() {

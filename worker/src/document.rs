@@ -28,6 +28,13 @@ pub(crate) struct Stored<T> {
     pub(crate) document: T,
 }
 
+impl<T: DeserializeOwned> Stored<T> {
+    /// The document of an item, as [`read`].
+    pub(crate) fn read(item: &Item) -> Result<Self, Refusal> {
+        Ok(Self { version: item.version, document: read(item)? })
+    }
+}
+
 /// What a write on what was read (or on its absence) expects.
 pub(crate) fn expect<T>(read: Option<&Stored<T>>) -> Expect {
     read.map_or(Expect::Absent, |stored| Expect::Version(stored.version))
@@ -76,8 +83,19 @@ impl Worker {
         key: &Key,
     ) -> Result<Option<Stored<T>>, Refusal> {
         request.in_time(&self.env)?;
-        let Some(item) = self.store.get(key, Consistency::Strong).await? else { return Ok(None) };
-        Ok(Some(Stored { version: item.version, document: read(&item)? }))
+        self.store.get(key, Consistency::Strong).await?.as_ref().map(Stored::read).transpose()
+    }
+
+    /// What is stored at each of these keys, in their order.
+    pub(crate) async fn load_many(
+        &self,
+        request: &Request,
+        asked: &[Key],
+        consistency: Consistency,
+    ) -> Result<Vec<Option<Item>>, Refusal> {
+        request.in_time(&self.env)?;
+        let mut found = self.store.get_many(asked, consistency).await?.into_iter().peekable();
+        Ok(asked.iter().map(|key| found.next_if(|item| item.key == *key)).collect())
     }
 
     /// All items of a range: what is decided from them must not be decided from a part.
@@ -112,7 +130,11 @@ impl Worker {
     }
 
     /// The items of a range's first pages, and whether there may be more.
-    async fn load_pages(&self, request: &Request, mut range: Query) -> Result<(Vec<Item>, bool), Refusal> {
+    pub(crate) async fn load_pages(
+        &self,
+        request: &Request,
+        mut range: Query,
+    ) -> Result<(Vec<Item>, bool), Refusal> {
         let mut items = Vec::new();
         for _ in 0..PAGES {
             request.in_time(&self.env)?;

@@ -1,7 +1,5 @@
 //! The conversations of a user, latest activity first.
 
-use std::collections::BTreeMap;
-
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use simurgh_protocol::{
@@ -23,7 +21,7 @@ use crate::{
     },
     members::{MemberDocument, MembershipDocument},
     settings::Settings,
-    store::{Consistency, Key, Query, keys},
+    store::{Consistency, Item, Key, Query, keys},
 };
 
 mod cursor;
@@ -50,6 +48,23 @@ pub(crate) struct Active {
 }
 
 impl Active {
+    /// By what is stored as its head.
+    pub(crate) fn of(
+        id: &ConversationId,
+        membership: &MembershipDocument,
+        head: Option<&Item>,
+    ) -> Result<Self, Refusal> {
+        let head: Option<HeadDocument> = head.map(document::read).transpose()?;
+        let sent_at = head.as_ref().and_then(|head| head.sent_at);
+        Ok(Self {
+            id: id.clone(),
+            at: sent_at.unwrap_or_default().max(membership.joined_at),
+            last_seq: head.as_ref().map_or(0, |head| head.last_seq),
+            sender: head.and_then(|head| head.sender_id),
+            muted_until: membership.muted_until,
+        })
+    }
+
     fn cursor(&self) -> Cursor {
         Cursor { at: self.at, id: self.id.clone() }
     }
@@ -128,25 +143,9 @@ impl Worker {
         memberships: &[(ConversationId, MembershipDocument)],
         consistency: Consistency,
     ) -> Result<Vec<Active>, Refusal> {
-        request.in_time(&self.env)?;
         let asked: Vec<Key> = memberships.iter().map(|(id, _)| keys::head(id)).collect();
-        let mut heads = BTreeMap::new();
-        for item in self.store.get_many(&asked, consistency).await? {
-            let head: HeadDocument = document::read(&item)?;
-            heads.insert(item.key, head);
-        }
-        let actives = memberships.iter().zip(asked).map(|((id, membership), key)| {
-            let head = heads.remove(&key);
-            let sent_at = head.as_ref().and_then(|head| head.sent_at);
-            Active {
-                id: id.clone(),
-                at: sent_at.unwrap_or_default().max(membership.joined_at),
-                last_seq: head.as_ref().map_or(0, |head| head.last_seq),
-                sender: head.and_then(|head| head.sender_id),
-                muted_until: membership.muted_until,
-            }
-        });
-        Ok(actives.collect())
+        let heads = self.load_many(request, &asked, consistency).await?;
+        memberships.iter().zip(heads).map(|((id, of), head)| Active::of(id, of, head.as_ref())).collect()
     }
 
     /// These conversations as the list shows them; nothing for those that are not there, or of which the user is no

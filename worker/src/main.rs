@@ -21,6 +21,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// How long what answers operators may take to end, once the work is done.
 const END: Duration = Duration::from_secs(2);
 
+/// It gives back to the system what a wave of sockets has left, and takes less time than the system's own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let config: Config = config::parse();
     let _telemetry = telemetry::init(&config.log, "simurgh-worker");

@@ -302,7 +302,7 @@ impl Worker {
 }
 
 /// The memberships among these that hold.
-fn held(items: &[Item]) -> Result<Vec<(ConversationId, MembershipDocument)>, Refusal> {
+pub(crate) fn held(items: &[Item]) -> Result<Vec<(ConversationId, MembershipDocument)>, Refusal> {
     let mut held = Vec::new();
     for item in items {
         let membership: MembershipDocument = stored::read(item)?;

@@ -89,7 +89,7 @@ impl Worker {
         for attempt in 0..ATTEMPTS {
             self.back_off(attempt).await;
             // First the version, then the connections: what is written on it is never older than what it replaces.
-            let stored: Option<Stored<StatusDocument>> = self.load(request, &key).await?;
+            let stored: Option<Stored<StatusDocument>> = self.load_written(request, &key).await?;
             let status = self.settled(request, user, entry).await?.status();
             let expect = document::expect(stored.as_ref());
             let before = stored.map(|stored| stored.document);
@@ -98,8 +98,8 @@ impl Worker {
                 return Ok(status::look(user, status, None, now));
             };
             request.in_time(&self.env)?;
-            match self.store.put(document::write(key.clone(), &after, expect)).await {
-                Ok(_) => return Ok(status::look(user, status, Some(&after), now)),
+            match self.overwrite(document::write(key.clone(), &after, expect)).await {
+                Ok(()) => return Ok(status::look(user, status, Some(&after), now)),
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }

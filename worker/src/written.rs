@@ -12,7 +12,7 @@ use simurgh_protocol::Refusal;
 use crate::{
     Request, Worker,
     cache::Cache,
-    document::{self, Stored},
+    document::Stored,
     metrics::Metrics,
     store::{Item, Key, StoreError, Write},
 };
@@ -52,7 +52,7 @@ impl Worker {
         key: &Key,
     ) -> Result<Option<Stored<T>>, Refusal> {
         match self.memory.written.find(key, self.env.instant()) {
-            Some(item) => Ok(Some(Stored { version: item.version, document: document::read(&item)? })),
+            Some(item) => Ok(Some(Stored::read(&item)?)),
             None => self.load(request, key).await,
         }
     }

@@ -42,6 +42,10 @@ use crate::{
     traffic::Phase,
 };
 
+/// It gives back to the system what a wave of sockets has left, and takes less time than the system's own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match start(Options::parse().command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,15 +3,21 @@
 
 use std::collections::BTreeSet;
 
-use simurgh_protocol::{Refusal, UserId, record::ConversationType};
+use simurgh_protocol::{ConversationId, Refusal, UserId, record::ConversationType};
 
 use super::{ContactDocument, live};
 use crate::{
     Request, Worker,
-    document::{self, Stored},
-    members::{MemberState, MembershipDocument},
-    store::{Consistency, keys},
+    document::Stored,
+    members::{self, MemberState, MembershipDocument},
+    store::{
+        Consistency, Query,
+        keys::{self, OfUser},
+    },
 };
+
+/// Items that are read at once, wanted or not.
+const NEIGHBOURS: usize = 200;
 
 impl Worker {
     /// The contacts of a user, sorted.
@@ -38,11 +44,25 @@ impl Worker {
 
     /// Who sees the status of `user`, sorted.
     pub(crate) async fn audience(&self, request: &Request, user: &UserId) -> Result<Vec<UserId>, Refusal> {
-        let mut audience: BTreeSet<UserId> = self.contacts(request, user).await?.into_iter().collect();
-        for item in &self.load_whole(request, keys::memberships(user)).await? {
-            audience.extend(peer(document::read(item)?));
-        }
+        let (memberships, contacts) = self.memberships_and_contacts(request, user).await?;
+        let peers = memberships.into_iter().filter_map(|(_, membership)| peer(membership));
+        let audience: BTreeSet<UserId> = peers.chain(contacts).collect();
         Ok(audience.into_iter().collect())
+    }
+
+    /// In one range, since they are neighbours, unless there are too many followers between them.
+    async fn memberships_and_contacts(
+        &self,
+        request: &Request,
+        user: &UserId,
+    ) -> Result<(Vec<(ConversationId, MembershipDocument)>, Vec<UserId>), Refusal> {
+        let range = Query { limit: NEIGHBOURS, ..keys::memberships_to_contacts(user) };
+        let page = self.query(request, range).await?;
+        if page.more {
+            return Ok((self.memberships(request, user).await?, self.contacts(request, user).await?));
+        }
+        let OfUser { memberships, contacts, .. } = keys::of_user(&page.items);
+        Ok((members::held(memberships)?, live(contacts)?))
     }
 
     /// Whether `viewer` may see the status of `user`.

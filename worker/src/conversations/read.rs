@@ -94,7 +94,7 @@ impl Worker {
         id: &ConversationId,
     ) -> Result<Stored<MetaDocument>, Refusal> {
         let meta = self.load(request, &keys::meta(id)).await?;
-        meta.ok_or_else(|| Refusal::unavailable("the conversation is not there yet"))
+        meta.ok_or_else(not_yet)
     }
 
     /// A conversation as it is shown (contract section 4).
@@ -108,6 +108,11 @@ impl Worker {
         let last_seq = self.tail(request, id).await?.map_or(0, |tail| tail.seq);
         Ok(shown(id, roster, meta, last_seq))
     }
+}
+
+/// The answer where a conversation is still being created.
+pub(crate) fn not_yet() -> Refusal {
+    Refusal::unavailable("the conversation is not there yet")
 }
 
 /// A conversation as it is shown, from its parts.

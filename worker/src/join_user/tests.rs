@@ -18,7 +18,13 @@ fn what_is_read_is_not_named() {
     };
     let count = |who: &str, position| {
         let member = MemberDocument::new(Timestamp::default(), position);
-        unread(&user(who), &active, &member).map(|unread| unread.unread_count)
+        let item = Item {
+            key: keys::member(&active.id, &user(who)),
+            version: 1,
+            body: simurgh_protocol::Raw::of(&member),
+            expires_at: None,
+        };
+        unread(&user(who), &active, Some(&item)).unwrap().map(|unread| unread.unread_count)
     };
     assert_eq!((count("alice", 5), count("alice", 6), count("alice", 2)), (None, None, Some(3)));
     assert_eq!(count("bob", 2), None, "what one sent oneself is read, wherever the position lags");

@@ -127,11 +127,9 @@ impl Worker {
 
     /// Has those stored heads raised that lag further behind than they may: who was to raise them died, or gave up.
     async fn repair(&self, request: &Request, heads: &[(Head, Ends)]) -> Result<(), Refusal> {
-        request.in_time(&self.env)?;
         let wanted: Vec<_> = heads.iter().map(|(head, _)| keys::head(&head.conversation)).collect();
-        let mut stored = self.store.get_many(&wanted, Consistency::Strong).await?.into_iter().peekable();
-        for ((head, ends), key) in heads.iter().zip(&wanted) {
-            let known = stored.next_if(|item| item.key == *key);
+        let stored = self.load_many(request, &wanted, Consistency::Strong).await?;
+        for ((head, ends), known) in heads.iter().zip(stored) {
             let (last_seq, change_seq) = known.as_ref().map_or((0, 0), ends_of);
             let lags = change_seq < head.change_seq || self.lags(last_seq, ends.tail.as_ref());
             if lags {

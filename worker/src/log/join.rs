@@ -1,6 +1,8 @@
 //! Joining a conversation: who may, and where its channel begins.
 
-use futures_util::future::{try_join, try_join3};
+use std::sync::Arc;
+
+use futures_util::future::try_join;
 use serde::{Deserialize, Serialize};
 use simurgh_protocol::{
     ConversationId, Raw, Refusal, UserId,
@@ -14,12 +16,28 @@ use super::{
     head::Ends,
     read::{Room, left, size},
 };
-use crate::{Request, Worker, access::Roster, conversations, members::MemberDocument, store::keys, validate};
+use crate::{
+    Request, Worker,
+    access::Roster,
+    conversations::{self, MetaDocument},
+    document,
+    members::MemberDocument,
+    store::{Consistency, Key, keys},
+    validate,
+};
 
 #[derive(Deserialize)]
 struct Params {
     last_seq: Option<u64>,
     since: Option<String>,
+}
+
+/// A conversation that somebody may join.
+struct Entered {
+    roster: Arc<Roster>,
+    meta: MetaDocument,
+    /// How far who joins has read; services read nothing.
+    last_read_seq: u64,
 }
 
 /// The reply to a join (contract section 3.2).
@@ -54,18 +72,16 @@ impl Worker {
     ) -> Result<Success, Refusal> {
         let Params { last_seq: asked, since } = validate::parse(params)?;
         let since = since.as_deref().map(change::position).transpose()?;
-        let (roster, ends) = try_join(self.member_access(request, id), self.ends(request, id)).await?;
+        let (entered, ends) = try_join(self.entered(request, id), self.ends(request, id)).await?;
+        let Entered { roster, meta, last_read_seq } = entered;
         let last_seq = ends.last_seq();
-        let (meta, messages, unseen) = try_join3(
-            self.meta(request, id),
-            self.missed(request, id, &roster, asked, last_seq),
-            self.unseen_here(request, &roster),
-        )
-        .await?;
-        let conversation = conversations::read::shown(id, &roster, meta.document, last_seq);
+        let (messages, unseen) =
+            try_join(self.missed(request, id, &roster, asked, last_seq), self.unseen_here(request, &roster))
+                .await?;
+        let conversation = conversations::read::shown(id, &roster, meta, last_seq);
         let room = left(&messages).saturating_sub(size(&conversation));
         let changed = self.changed_since(request, id, &roster, since, ends.change_seq, room).await?;
-        let last_read_seq = self.position_of(request, id, &ends).await?;
+        let last_read_seq = last_read_seq.max(sent_last(&request.principal, &ends));
         let response = Joined {
             status: "joined",
             conversation_id: id.clone(),
@@ -127,16 +143,24 @@ impl Worker {
         }
     }
 
-    /// How far who joins has read; services read nothing.
-    async fn position_of(&self, request: &Request, id: &ConversationId, ends: &Ends) -> Result<u64, Refusal> {
-        let Principal::User(user) = &request.principal else { return Ok(0) };
-        let stored = self.load::<MemberDocument>(request, &keys::member(id, user)).await?;
-        let stored = stored.map_or(0, |stored| stored.document.last_read_seq);
-        Ok(stored.max(sent_last(user, ends)))
+    /// What who joins may enter.
+    async fn entered(&self, request: &Request, id: &ConversationId) -> Result<Entered, Refusal> {
+        let user = match &request.principal {
+            Principal::User(user) => Some(keys::member(id, user)),
+            Principal::Service => None,
+        };
+        let asked: Vec<Key> = [keys::members(id), keys::meta(id)].into_iter().chain(user).collect();
+        let found = self.load_many(request, &asked, Consistency::Strong).await?;
+        let item = |place: usize| found.get(place).and_then(Option::as_ref);
+        let roster = self.member_access_at(request, id, item(0)).await?;
+        let meta = item(1).map_or_else(|| Err(conversations::read::not_yet()), document::read)?;
+        let member: Option<MemberDocument> = item(2).map(document::read).transpose()?;
+        Ok(Entered { roster, meta, last_read_seq: member.map_or(0, |member| member.last_read_seq) })
     }
 }
 
 /// The tail where this user sent it: who sends has read, also while the position is still to be written.
-fn sent_last(user: &UserId, ends: &Ends) -> u64 {
+fn sent_last(principal: &Principal, ends: &Ends) -> u64 {
+    let Principal::User(user) = principal else { return 0 };
     ends.tail.as_ref().filter(|tail| tail.sender == *user).map_or(0, |tail| tail.seq)
 }

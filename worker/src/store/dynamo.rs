@@ -20,9 +20,11 @@ use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
     types::{ConsumedCapacity, ReturnConsumedCapacity::Total, ReturnValuesOnConditionCheckFailure::AllOld},
 };
+use futures_util::future::try_join_all;
 use simurgh_env::Env;
 
 use self::{
+    gather::{Gather, Outcome},
     retry::{Tries, Try},
     throttles::Throttles,
 };
@@ -33,6 +35,7 @@ mod batch;
 mod client;
 mod codec;
 mod error;
+mod gather;
 mod retry;
 pub mod schema;
 mod table;
@@ -41,6 +44,9 @@ mod transact;
 
 /// How long a call may take, retries included.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Keys that are read at once as if each were read for itself.
+const FEW: usize = 20;
 
 /// Where the table is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +71,9 @@ pub struct DynamoStore {
     call_timeout: Duration,
     /// Whether the table was found as it should be, once.
     found: AtomicBool,
+    /// Consistent reads that wait, and eventual ones.
+    strong: Gather,
+    eventual: Gather,
 }
 
 impl DynamoStore {
@@ -82,13 +91,49 @@ impl DynamoStore {
     ) -> Self {
         let throttles = Throttles(Arc::clone(&metrics));
         let client = Box::pin(client::connect(config.endpoint.as_deref(), call_timeout, throttles)).await;
-        Self { client, config, env, metrics, call_timeout, found: AtomicBool::new(false) }
+        Self {
+            client,
+            config,
+            env,
+            metrics,
+            call_timeout,
+            found: AtomicBool::new(false),
+            strong: Gather::default(),
+            eventual: Gather::default(),
+        }
     }
 
     /// `call`, or `Unavailable` once it has taken its time.
     async fn bounded<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let timed_out = |_| Err(StoreError::Unavailable(format!("no answer within {:?}", self.call_timeout)));
         tokio::time::timeout(self.call_timeout, call).await.unwrap_or_else(timed_out)
+    }
+
+    /// Reads one item, with others or alone.
+    async fn read(&self, key: &Key, consistency: Consistency) -> Result<Option<Item>, StoreError> {
+        let gather = match consistency {
+            Consistency::Strong => &self.strong,
+            Consistency::Eventual => &self.eventual,
+        };
+        match gather.read(key, |keys| self.read_together(keys, consistency)).await {
+            Outcome::Read(read) => read,
+            Outcome::Alone => self.read_alone(key, consistency).await,
+        }
+    }
+
+    async fn read_alone(&self, key: &Key, consistency: Consistency) -> Result<Option<Item>, StoreError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.config.table)
+            .set_key(Some(codec::key_attributes(key)))
+            .return_consumed_capacity(Total)
+            .consistent_read(consistency == Consistency::Strong)
+            .send()
+            .await
+            .map_err(|error| error::of("GetItem", &error))?;
+        self.metrics.consumed_reads(consumed(answer.consumed_capacity()));
+        answer.item.map(codec::item).transpose()
     }
 
     async fn try_put(&self, expect: Expect, item: &Item) -> Try<()> {
@@ -136,22 +181,15 @@ fn consumed(capacity: Option<&ConsumedCapacity>) -> Option<f64> {
 #[async_trait]
 impl Store for DynamoStore {
     async fn get(&self, key: &Key, consistency: Consistency) -> Result<Option<Item>, StoreError> {
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.config.table)
-            .set_key(Some(codec::key_attributes(key)))
-            .return_consumed_capacity(Total)
-            .consistent_read(consistency == Consistency::Strong);
-        let answer = self
-            .bounded(async { request.send().await.map_err(|error| error::of("GetItem", &error)) })
-            .await?;
-        self.metrics.consumed_reads(consumed(answer.consumed_capacity()));
-        answer.item.map(codec::item).transpose()
+        self.bounded(self.read(key, consistency)).await
     }
 
     async fn get_many(&self, keys: &[Key], consistency: Consistency) -> Result<Vec<Item>, StoreError> {
-        self.bounded(self.read_batches(keys, consistency)).await
+        if keys.len() > FEW {
+            return self.bounded(self.read_batches(keys, consistency)).await;
+        }
+        let reads = try_join_all(keys.iter().map(|key| self.read(key, consistency)));
+        Ok(self.bounded(reads).await?.into_iter().flatten().collect())
     }
 
     async fn put(&self, write: Write) -> Result<Item, StoreError> {

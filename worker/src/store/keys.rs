@@ -26,7 +26,7 @@
 
 use simurgh_protocol::{ConversationId, Timestamp, UserId, record::ClientRandom};
 
-use super::{Consistency, Key, Query};
+use super::{Consistency, Item, Key, Query};
 
 /// Digits of a sequence number in a key: `MessageId::MAX_SEQ` has 13.
 const SEQ_DIGITS: usize = 13;
@@ -233,6 +233,41 @@ pub fn blocks_and_blockers(user: &UserId) -> Query {
     Query { to: "bb#~".to_owned(), ..blocks(user) }
 }
 
+/// What says whom a user sees: its blocks and blockers, its memberships and its followers, in this order.
+#[must_use]
+pub fn surroundings(user: &UserId) -> Query {
+    Query { to: "f#~".to_owned(), ..blocks(user) }
+}
+
+/// What says who sees a user: its memberships, its followers, who do not, and its contacts, in this order.
+#[must_use]
+pub fn memberships_to_contacts(user: &UserId) -> Query {
+    Query { to: "k#~".to_owned(), ..memberships(user) }
+}
+
+/// Items of a user's partition, by what they are.
+#[derive(Debug)]
+pub struct OfUser<'a> {
+    /// Whom the user blocks, and who blocks it.
+    pub blocks: &'a [Item],
+    /// Its memberships.
+    pub memberships: &'a [Item],
+    /// Its followers.
+    pub followers: &'a [Item],
+    /// Its contacts.
+    pub contacts: &'a [Item],
+}
+
+/// The items of [`surroundings`] or [`memberships_to_contacts`], which are in order, by what they are.
+#[must_use]
+pub fn of_user(items: &[Item]) -> OfUser<'_> {
+    let split = |items: &[Item], at: &str| items.partition_point(|item| item.key.sk.as_str() < at);
+    let (blocks, others) = items.split_at(split(items, "c#"));
+    let (memberships, others) = others.split_at(split(others, "f#"));
+    let (followers, contacts) = others.split_at(split(others, "k#"));
+    OfUser { blocks, memberships, followers, contacts }
+}
+
 /// A user's status last told.
 #[must_use]
 pub fn status(user: &UserId) -> Key {
@@ -303,6 +338,8 @@ fn between(pk: String, from: u64, to: u64) -> Query {
 
 #[cfg(test)]
 mod tests {
+    use simurgh_protocol::Raw;
+
     use super::*;
 
     #[test]
@@ -319,6 +356,31 @@ mod tests {
             claim(&id, &sender, &ClientRandom::Number(5)),
             claim(&id, &sender, &ClientRandom::Text("5".to_owned()))
         );
+    }
+
+    #[test]
+    fn what_is_stored_of_a_user_is_told_apart() {
+        let (id, user, other) =
+            (ConversationId::new("c").unwrap(), UserId::new("u").unwrap(), UserId::new("z|||").unwrap());
+        let keys = [
+            block(&user, &other),
+            blocker(&user, &other),
+            membership(&user, &id),
+            follower(&user, &other),
+            contact(&user, &other),
+        ];
+        let item = |key: Key| Item { key, version: 1, body: Raw::empty(), expires_at: None };
+        let items = keys.clone().map(item);
+        let OfUser { blocks, memberships, followers, contacts } = of_user(&items);
+        assert_eq!(
+            [blocks, memberships, followers, contacts],
+            [&items[..2], &items[2..3], &items[3..4], &items[4..]]
+        );
+        for (query, within) in [(surroundings(&user), 0..4), (memberships_to_contacts(&user), 2..5)] {
+            for (place, key) in keys.iter().enumerate() {
+                assert_eq!(query.from <= key.sk && key.sk <= query.to, within.contains(&place), "{}", key.sk);
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use simurgh_env::Env;
 use simurgh_worker::store::{
-    Consistency, Store, StoreError,
+    Consistency, Key, Store, StoreError,
     dynamo::{CALL_TIMEOUT, DynamoStore},
 };
 use tokio::net::TcpListener;
@@ -83,6 +83,15 @@ fn stored(sk: &str) -> Value {
     json!({ "pk": { "S": "p" }, "sk": { "S": sk }, "v": { "N": "1" }, "b": { "S": "{}" } })
 }
 
+/// More keys than are read as if each were for itself: `b`, `a`, and others.
+fn many() -> Vec<Key> {
+    ["b", "a"].map(key).into_iter().chain((0..30).map(|number| key(&number.to_string()))).collect()
+}
+
+fn keys_in(request: &Value) -> usize {
+    request["RequestItems"]["simurgh"]["Keys"].as_array().unwrap().len()
+}
+
 #[tokio::test]
 async fn a_throttled_write_is_tried_again() {
     let throttle = error("ProvisionedThroughputExceededException");
@@ -102,8 +111,8 @@ async fn a_store_that_throttles_on_is_unavailable_and_says_why() {
 #[tokio::test]
 async fn a_store_in_distress_is_not_asked_four_times_for_everything() {
     let player = Player::start(vec![error("ThrottlingException"); 999]).await;
-    let (store, key) = (connect(&player.endpoint).await, key("a"));
-    let calls = join_all((0..100).map(|_| store.get(&key, Consistency::Strong))).await;
+    let store = connect(&player.endpoint).await;
+    let calls = join_all((0..100).map(|_| store.put(first("a")))).await;
     assert!(calls.iter().all(Result::is_err));
     let requests = player.requests().len();
     // The calls themselves and the quota's 100 retries, and what flows into it meanwhile.
@@ -157,12 +166,45 @@ async fn keys_left_out_are_asked_for_again_and_only_they() {
     ];
     let player = Player::start(answers).await;
     let store = connect(&player.endpoint).await;
-    let found = store.get_many(&[key("b"), key("a")], Consistency::Strong).await.unwrap();
+    let found = store.get_many(&many(), Consistency::Strong).await.unwrap();
     assert_eq!(found.iter().map(|item| item.key.sk.as_str()).collect::<Vec<_>>(), ["b", "a"]);
-    let asked: Vec<_> = player.requests();
-    let asked: Vec<_> =
-        asked.iter().map(|body| body["RequestItems"]["simurgh"]["Keys"].as_array().unwrap().len()).collect();
-    assert_eq!(asked, [2, 1, 1]);
+    assert_eq!(player.requests().iter().map(keys_in).collect::<Vec<_>>(), [many().len(), 1, 1]);
+}
+
+#[tokio::test]
+async fn reads_at_once_are_one_request_and_a_key_left_out_is_read_alone() {
+    let left = json!({ "simurgh": { "Keys": [{ "pk": { "S": "p" }, "sk": { "S": "b" } }] } });
+    let answers = vec![
+        (200, json!({ "Responses": { "simurgh": [stored("a")] }, "UnprocessedKeys": left })),
+        (200, json!({ "Item": stored("b") })),
+    ];
+    let player = Player::start(answers).await;
+    let store = connect(&player.endpoint).await;
+    let keys = [key("a"), key("b"), key("c"), key("a")];
+    let found = join_all(keys.iter().map(|key| store.get(key, Consistency::Strong))).await;
+    let found: Vec<_> = found.into_iter().map(|found| found.unwrap().map(|item| item.key.sk)).collect();
+    assert_eq!(found, [Some("a".to_owned()), Some("b".to_owned()), None, Some("a".to_owned())]);
+    let [together, alone] = player.requests().try_into().unwrap();
+    assert_eq!((keys_in(&together), &alone["Key"]["sk"]["S"]), (3, &json!("b")));
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_be_read_is_an_error_only_for_who_asked_for_it() {
+    let mut foreign = stored("b");
+    foreign["v"] = json!({ "S": "one" });
+    let answers = vec![
+        (200, json!({ "Responses": { "simurgh": [stored("a"), foreign] } })),
+        (200, json!({ "Item": stored("a") })),
+        (200, json!({ "Item": foreign })),
+    ];
+    let player = Player::start(answers).await;
+    let store = connect(&player.endpoint).await;
+    let (a, b) = (key("a"), key("b"));
+    let get = |key| store.get(key, Consistency::Strong);
+    let (good, bad) = tokio::join!(get(&a), get(&b));
+    assert_eq!(good.unwrap().unwrap().key, a);
+    assert!(matches!(bad, Err(StoreError::Unavailable(_))), "{bad:?}");
+    assert_eq!(player.requests().len(), 3);
 }
 
 #[tokio::test]
@@ -170,7 +212,7 @@ async fn keys_that_stay_left_out_make_the_store_unavailable() {
     let left = json!({ "simurgh": { "Keys": [{ "pk": { "S": "p" }, "sk": { "S": "a" } }] } });
     let answer = (200, json!({ "Responses": {}, "UnprocessedKeys": left }));
     let player = Player::start(vec![answer.clone(); 99]).await;
-    let result = connect(&player.endpoint).await.get_many(&[key("a")], Consistency::Strong).await;
+    let result = connect(&player.endpoint).await.get_many(&many(), Consistency::Strong).await;
     assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
     assert_eq!(player.requests().len(), 7);
 }

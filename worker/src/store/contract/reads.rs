@@ -1,6 +1,8 @@
+use futures_util::future::join_all;
+
 use super::{
-    super::{Consistency, Key},
-    Subject, all, fill, key, nth, read,
+    super::{Consistency, Expect, Key},
+    Subject, all, fill, key, nth, read, write,
 };
 
 super::cases![
@@ -8,6 +10,8 @@ super::cases![
     many_items_come_in_the_order_asked_without_the_missing,
     a_key_asked_for_twice_is_answered_twice,
     no_keys_give_no_items,
+    reads_at_once_are_each_answered_for_themselves,
+    reads_at_once_see_what_was_written_before,
     two_hundred_and_fifty_keys_are_read_in_pages,
     more_bytes_than_one_answer_holds_all_come,
     eventual_reads_answer,
@@ -35,6 +39,28 @@ async fn a_key_asked_for_twice_is_answered_twice(store: Subject) {
 
 async fn no_keys_give_no_items(store: Subject) {
     assert_eq!(store.get_many(&[], Consistency::Strong).await.unwrap(), []);
+}
+
+async fn reads_at_once_are_each_answered_for_themselves(store: Subject) {
+    let items = fill(&store, "at once", 70, "x").await;
+    // Twice each, one that is missing between any two, and more than one request takes.
+    let keys: Vec<Key> = (0..280).map(|number| nth("at once", number % 140)).collect();
+    let found = join_all(keys.iter().map(|key| read(&store, key))).await;
+    for (key, found) in keys.iter().zip(found) {
+        assert_eq!(found.as_ref(), items.iter().find(|item| item.key == *key), "{key:?}");
+    }
+}
+
+async fn reads_at_once_see_what_was_written_before(store: Subject) {
+    let (store, counted) = (&store, 20);
+    join_all((0..counted).map(|number| async move {
+        for version in 1..=10 {
+            let expect = if version == 1 { Expect::Absent } else { Expect::Version(version - 1) };
+            let item = store.put(write(nth("seen", number), expect, &version.to_string())).await.unwrap();
+            assert_eq!(read(store, &item.key).await, Some(item));
+        }
+    }))
+    .await;
 }
 
 async fn two_hundred_and_fifty_keys_are_read_in_pages(store: Subject) {

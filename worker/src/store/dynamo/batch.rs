@@ -7,20 +7,38 @@ use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use super::{
     super::{Consistency, Item, Key, StoreError},
     DynamoStore, codec, consumed, error,
+    gather::{Found, KEYS},
     retry::{Tries, Try},
 };
-
-/// The most keys a request may name.
-const KEYS: usize = 100;
 
 /// What is asked for still, and what has come.
 #[derive(Default)]
 struct Batch {
     keys: Vec<codec::Attributes>,
     found: BTreeMap<Key, Item>,
+    /// What is wrong with an item that has come.
+    unreadable: Option<StoreError>,
 }
 
 impl DynamoStore {
+    /// Several distinct keys by one request.
+    pub(super) async fn read_together(
+        &self,
+        keys: Vec<Key>,
+        consistency: Consistency,
+    ) -> Result<Found, StoreError> {
+        let mut batch = Batch { keys: keys.iter().map(codec::key_attributes).collect(), ..Batch::default() };
+        if let Try::Done(result) = self.try_batch(&mut batch, consistency).await {
+            result?;
+        }
+        if batch.unreadable.is_some() {
+            // Only who asked for it is to meet that.
+            return Ok(Found { items: Vec::new(), left: keys });
+        }
+        let left = batch.keys.into_iter().filter_map(codec::key).collect();
+        Ok(Found { items: batch.found.into_values().collect(), left })
+    }
+
     pub(super) async fn read_batches(
         &self,
         keys: &[Key],
@@ -39,7 +57,10 @@ impl DynamoStore {
                 }
             }
         }
-        Ok(keys.iter().filter_map(|key| batch.found.get(key)).cloned().collect())
+        match batch.unreadable {
+            Some(error) => Err(error),
+            None => Ok(keys.iter().filter_map(|key| batch.found.get(key)).cloned().collect()),
+        }
     }
 
     /// Reads as much of the batch as one answer holds. What is left out, for its size or for a throttle, stays in the
@@ -67,9 +88,9 @@ impl DynamoStore {
         answer.consumed_capacity().iter().for_each(|of| self.metrics.consumed_reads(consumed(Some(of))));
         for attributes in answer.responses.into_iter().flatten().flat_map(|(_, items)| items) {
             match codec::item(attributes) {
-                Ok(item) => batch.found.insert(item.key.clone(), item),
-                Err(error) => return Try::Done(Err(error)),
-            };
+                Ok(item) => drop(batch.found.insert(item.key.clone(), item)),
+                Err(error) => batch.unreadable = Some(error),
+            }
         }
         let left = answer.unprocessed_keys.into_iter().flatten();
         batch.keys = left.flat_map(|(_, keys)| keys.keys).collect();

@@ -36,6 +36,12 @@ pub(super) fn key_attributes(key: &Key) -> Attributes {
     ])
 }
 
+/// The key of such attributes.
+pub(super) fn key(mut attributes: Attributes) -> Option<Key> {
+    let mut take = |name| attributes.remove(name).and_then(text);
+    Some(Key { pk: take(attribute::PK)?, sk: take(attribute::SK)? })
+}
+
 pub(super) fn range(query: &Query) -> Attributes {
     Attributes::from([
         (":pk".to_owned(), S(query.pk.clone())),
