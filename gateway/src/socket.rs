@@ -17,11 +17,12 @@ use crate::{
     form::text,
     mailbox::{ChannelId, Item, Mailbox},
     metrics::{Asked, kind},
-    session::{Effect, Session},
+    session::Session,
     sockets::Permit,
     workers::BUDGET,
 };
 
+mod effects;
 mod limits;
 pub mod longpoll;
 mod metered;
@@ -30,6 +31,7 @@ mod transport;
 pub mod websocket;
 mod work;
 
+use effects::Later;
 use limits::Limits;
 pub use transport::{Data, Incoming, Transport};
 use transport::{End, Happened};
@@ -62,6 +64,8 @@ struct Socket<T> {
     mail_first: bool,
     /// When this socket's turn to be closed by a drain comes.
     close_at: Option<Instant>,
+    /// What is to be done before anything else.
+    later: Vec<Later>,
 }
 
 /// A joined channel.
@@ -113,6 +117,7 @@ pub fn run<T: Transport>(
             timer: Box::pin(sleep_until(now + SILENCE)),
             mail_first: true,
             close_at: None,
+            later: Vec::new(),
             shared,
         })
     });
@@ -125,7 +130,6 @@ pub fn run<T: Transport>(
             End::Close(code) => Some(code),
             End::Gone => None,
         });
-        // What is seldom done is boxed when it is: its room would be the task's for as long as the socket lives.
         Box::pin(socket.transport.end(end)).await;
         // The client may go on elsewhere before the last channel is released.
         drop(permit);
@@ -150,20 +154,20 @@ impl<T: Transport> Socket<T> {
                 self.timer.as_mut().reset(deadline);
             }
             let event = self.event(now).await;
-            if let Some(end) = self.on(event).await {
+            if let Some(end) = self.on(event).or(self.do_later().await) {
                 return end;
             }
             // What came of it is mostly taken at once.
             if self.transport.is_behind()
                 && let Poll::Ready(happened) = poll_fn(|cx| Poll::Ready(self.transport.poll_write(cx))).await
-                && let Some(end) = self.on(Event::Transport(happened)).await
+                && let Some(end) = self.on(Event::Transport(happened)).or(self.do_later().await)
             {
                 return end;
             }
             now = self.shared.env.instant();
             // A client that keeps everything else busy does not keep the clock from being looked at.
             if deadline <= now
-                && let Some(end) = self.tick().await
+                && let Some(end) = self.tick().or(self.do_later().await)
             {
                 return end;
             }
@@ -194,9 +198,9 @@ impl<T: Transport> Socket<T> {
         event
     }
 
-    async fn on(&mut self, event: Event) -> Option<End> {
+    fn on(&mut self, event: Event) -> Option<End> {
         match event {
-            Event::Transport(Happened::Received(incoming)) => self.received(incoming).await,
+            Event::Transport(Happened::Received(incoming)) => self.received(incoming),
             Event::Transport(Happened::Heard) | Event::Time => None,
             Event::Transport(Happened::Ended(end)) => Some(end),
             Event::Transport(Happened::Written) => {
@@ -206,19 +210,19 @@ impl<T: Transport> Socket<T> {
                 // Replies and reading have every other turn, however much is queued.
                 self.mail_first = !self.mail_first;
                 if self.mail_first {
-                    return self.empty_mailbox().await;
+                    return self.empty_mailbox();
                 }
                 if !self.mailbox.is_idle() {
                     self.mailbox.nudge();
                 }
                 None
             }
-            Event::Transport(Happened::Asked) | Event::Woken => self.empty_mailbox().await,
-            Event::Outcome(outcome) => self.outcome(*outcome).await,
+            Event::Transport(Happened::Asked) | Event::Woken => self.empty_mailbox(),
+            Event::Outcome(outcome) => self.outcome(*outcome),
         }
     }
 
-    async fn received(&mut self, Incoming { data, excess }: Incoming) -> Option<End> {
+    fn received(&mut self, Incoming { data, excess }: Incoming) -> Option<End> {
         let effects = match (data, excess) {
             (Data::Text(text), false) => self.session.text(&text, &mut self.gate),
             (Data::Binary(bytes), false) => self.session.binary(&bytes, &mut self.gate),
@@ -227,10 +231,10 @@ impl<T: Transport> Socket<T> {
                 self.session.excess(Frame::decode_binary(self.vsn, &bytes), &mut self.gate)
             }
         };
-        self.apply(effects).await
+        self.apply(effects)
     }
 
-    async fn outcome(&mut self, outcome: Outcome) -> Option<End> {
+    fn outcome(&mut self, outcome: Outcome) -> Option<End> {
         let effects = match outcome {
             Outcome::Joined { channel, topic, began, result } => {
                 self.count(Asked::Join(kind(&topic)), result.as_ref().err(), began);
@@ -258,41 +262,12 @@ impl<T: Transport> Socket<T> {
                 self.session.done(channel, result.map(|(response, _)| response), &mut self.gate)
             }
         };
-        self.apply(effects).await
+        self.apply(effects)
     }
 
     fn count(&self, asked: Asked, refused: Option<&Refusal>, began: Instant) {
         let took = self.shared.env.instant().saturating_duration_since(began);
         self.shared.metrics.carried_out(asked, refused.map(|refusal| refusal.reason), took);
-    }
-
-    async fn apply(&mut self, effects: Vec<Effect>) -> Option<End> {
-        for effect in effects {
-            match effect {
-                Effect::Send(frame) => self.transport.give(text(frame)),
-                Effect::Join { channel, topic, params, asked_at } => {
-                    let until = self.until(asked_at);
-                    let joining = self.join(channel, topic, params, until);
-                    self.work.get_or_insert_default().push(joining);
-                }
-                Effect::Open { channel, topic, join_ref } => {
-                    Box::pin(self.open(channel, &topic, join_ref)).await;
-                }
-                Effect::Leave { channel, .. } => {
-                    if let Some(left) = self.held.remove(&channel) {
-                        let OnTopic { topic, held, .. } = *left;
-                        Box::pin(self.release(channel, topic, held, false)).await;
-                    }
-                }
-                Effect::Do { channel, topic, push, payload, asked_at } => {
-                    let until = self.until(asked_at);
-                    let doing = self.carry_out(channel, topic, push, payload, until);
-                    self.work.get_or_insert_default().push(doing);
-                }
-                Effect::Close(code) => return Some(End::Close(code)),
-            }
-        }
-        None
     }
 
     /// By when what was asked then is answered.
@@ -301,12 +276,13 @@ impl<T: Transport> Socket<T> {
     }
 
     /// Gives the transport what waits in the mailbox, as much as it should have at once.
-    async fn empty_mailbox(&mut self) -> Option<End> {
+    fn empty_mailbox(&mut self) -> Option<End> {
         if !self.transport.takes_mail() {
             return None;
         }
         let (mut bytes, mut none) = (0, true);
         while bytes < T::BATCH
+            && self.later.is_empty()
             && let Some(item) = self.mailbox.pop()
         {
             (bytes, none) = (bytes + item.bytes(), false);
@@ -318,7 +294,7 @@ impl<T: Transport> Socket<T> {
                 }
                 Item::Closed { channel } => {
                     let effects = self.session.closed(channel, &mut self.gate);
-                    if let Some(end) = self.apply(effects).await {
+                    if let Some(end) = self.apply(effects) {
                         return Some(end);
                     }
                 }
@@ -327,7 +303,7 @@ impl<T: Transport> Socket<T> {
         if none {
             let (topics, user_topic) = self.mailbox.take_waiting();
             if user_topic || !topics.is_empty() {
-                Box::pin(self.room(topics, user_topic)).await;
+                self.later.push(Later::Room(topics, user_topic));
             }
             return None;
         }
@@ -342,12 +318,12 @@ impl<T: Transport> Socket<T> {
         None
     }
 
-    async fn tick(&mut self) -> Option<End> {
+    fn tick(&mut self) -> Option<End> {
         if let Some(code) = self.transport.tick() {
             return Some(End::Close(code));
         }
         let effects = self.session.tick(self.shared.env.now());
-        self.apply(effects).await
+        self.apply(effects)
     }
 
     fn deadline(&mut self, now: Instant) -> Instant {

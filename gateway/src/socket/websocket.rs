@@ -32,7 +32,7 @@ use super::{
 /// How much more of what the client was sending is taken before the close.
 const CLOSE_BYTES: u64 = 1024 * 1024;
 /// Bytes read at once: what a socket costs while it is silent. Room for a longer frame is made when its header is read.
-const READ_BUFFER: usize = 512;
+const READ_BUFFER: usize = 128;
 /// Bytes gathered into one write.
 const WRITE_BATCH: usize = 32 * 1024;
 
