@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use serde_json::json;
 use simurgh_protocol::{envelope::Call, record::Status};
 
 use crate::{
-    Limits,
+    Limits, Request,
     fixture::{World, reason, user},
 };
 
@@ -99,4 +101,21 @@ async fn a_late_attempt_does_not_undo_what_came_after_it() {
         crate::store::Expect::Version(read.version),
     );
     assert!(world.worker.store.put(late).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sees_a_user_are_its_contacts_and_peers_however_many_follow_it() {
+    let world = World::new().await;
+    world.contact("alice", "bob", true).await.unwrap();
+    world.contact("alice", "dave", true).await.unwrap();
+    world.contact("alice", "dave", false).await.unwrap();
+    world.create("alice", "direct", &["carol"]).await;
+    for followers in [0..3, 3..250] {
+        for follower in followers {
+            world.contact(&format!("f{follower}"), "alice", true).await.unwrap();
+        }
+        let request = Request::own(world.worker.env.now(), Duration::from_secs(2));
+        let audience = world.worker.audience(&request, &user("alice")).await.unwrap();
+        assert_eq!(audience, [user("bob"), user("carol")]);
+    }
 }
