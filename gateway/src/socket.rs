@@ -130,6 +130,7 @@ pub fn run<T: Transport>(
             End::Close(code) => Some(code),
             End::Gone => None,
         });
+        // What is seldom done is boxed when it is: its room would be the task's for as long as the socket lives.
         Box::pin(socket.transport.end(end)).await;
         // The client may go on elsewhere before the last channel is released.
         drop(permit);

@@ -85,7 +85,7 @@ class Dockerfile(unittest.TestCase):
             self.assertTrue(any(folder.is_relative_to(one) for one in copied), folder)
 
     def test_the_profile_is_the_one_for_images(self):
-        *_, build = [rest for verb, rest in stages()["build"] if verb == "RUN"]
+        _make, build = [rest for verb, rest in stages()["build"] if verb == "RUN"]
         self.assertIn("--profile dist", build)
         self.assertIn("[profile.dist]", (ROOT / "Cargo.toml").read_text())
 

@@ -5,7 +5,7 @@ use simurgh_protocol::ConversationId;
 use super::{End, OnTopic, Socket, Transport, text};
 use crate::session::Effect;
 
-/// What is waited for. It is seldom, and done in a box of its own: its room would be the task's for as long as the socket lives.
+/// What is waited for: seldom, and so in a box.
 pub(super) enum Later {
     Effect(Effect),
     /// The mailbox has room again.

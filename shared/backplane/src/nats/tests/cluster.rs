@@ -48,24 +48,16 @@ async fn of_a_removal_and_an_update_in_a_replicated_bucket_one_wins() {
 async fn a_key_removed_from_a_replicated_bucket_can_be_created_at_once() {
     let servers = Server::start_cluster().await;
     let buses = [member(&servers[0]).await, member(&servers[1]).await, member(&servers[2]).await];
-    ensure(&buses[0]).await;
-    let mut rounds = 0;
-    for n in 0..150 {
-        let key = subject::lease_key(&format!("g{n}"));
-        let round = async {
-            let (one, other, third) = (&buses[n % 3], &buses[(n + n / 3) % 3], &buses[(n + n / 9) % 3]);
-            let revision = one.update(Bucket::Presence, &key, "1".into(), 0).await?;
-            other.delete(Bucket::Presence, &key, revision).await?;
-            third.update(Bucket::Presence, &key, "2".into(), 0).await
-        };
-        match round.await {
-            Ok(_) => rounds += 1,
-            Err(BusError::Conflict) => panic!("round {n}: it counts as there"),
-            // On a machine that is too busy for heartbeats the servers elect anew.
-            Err(error) => println!("round {n}: {error}"),
-        }
+    // As every process does: a server may not know yet what another one made.
+    for bus in &buses {
+        ensure(bus).await;
     }
-    assert!(rounds > 100, "{rounds} of 150 rounds");
+    let key = subject::lease_key("g1");
+    for n in 0..300 {
+        let (one, other) = (&buses[n % 3], &buses[(n + n / 3) % 3]);
+        let revision = one.update(Bucket::Presence, &key, "1".into(), 0).await.unwrap();
+        other.delete(Bucket::Presence, &key, revision).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
