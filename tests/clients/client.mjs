@@ -89,8 +89,16 @@ export class Joined {
     });
   }
 
-  leave() {
-    return answer(this.channel.leave(), `leave of ${this.topic}`);
+  /** Leaves, and waits for the server to say so: phoenix.js calls a leave done as soon as it is asked for. */
+  async leave() {
+    const { socket, topic } = this.channel;
+    let closed = false;
+    const listener = socket.onMessage((message) => {
+      closed ||= message.topic === topic && message.event === "phx_close";
+    });
+    this.channel.leave();
+    await until(() => closed, { what: () => `the close of ${topic}` });
+    socket.off([listener]);
   }
 }
 
