@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    rc::Rc,
+    rc::{Rc, Weak},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use simurgh_env::Env;
 use tokio::{
     net::{TcpSocket, TcpStream},
     sync::Notify,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 mod join;
@@ -28,6 +28,8 @@ use crate::{
 const READ: usize = 256 * 1024;
 /// Longest head of the answer to the upgrade.
 const MAX_HEAD: usize = 8 * 1024;
+/// How long each client may be silent; servers give up after 60 s.
+const HEARTBEAT: Duration = Duration::from_secs(25);
 /// How long a connect and its joins may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -140,6 +142,7 @@ impl Client {
         });
         client.join_all();
         tokio::task::spawn_local(Rc::clone(&client).read(Rc::clone(run), rest));
+        tokio::task::spawn_local(heartbeats(Rc::downgrade(&client), index));
         Ok(client)
     }
 
@@ -162,7 +165,7 @@ impl Client {
         ));
     }
 
-    pub fn heartbeat(&self) {
+    fn heartbeat(&self) {
         self.send(r#"[null,"0","phoenix","heartbeat",{}]"#);
     }
 
@@ -285,6 +288,8 @@ impl Client {
             b"new_message" if is(&self.joins.conversation) => self.delivery(run, payload, now_us),
             b"new_message" => count(&run.stats.notices),
             b"phx_reply" => self.reply(run, reference, payload, now_us),
+            b"presence_state" | b"presence_diff" => count(&run.stats.presence),
+            b"user_joined" | b"user_left" => count(&run.stats.comings),
             b"phx_close" | b"phx_error" => count(&run.stats.lost_sockets),
             _ => {}
         }
@@ -338,6 +343,16 @@ impl Client {
                 record(&run.stats.ack, now_us.saturating_sub(due_us));
             }
         }
+    }
+}
+
+/// Once in [`HEARTBEAT`] as long as the client is there; those who come together are spread over it.
+async fn heartbeats(client: Weak<Client>, index: usize) {
+    sleep(HEARTBEAT.mul_f64((index as f64 * 0.618).fract())).await;
+    while let Some(client) = client.upgrade().filter(|client| !client.ended.get()) {
+        client.heartbeat();
+        drop(client);
+        sleep(HEARTBEAT).await;
     }
 }
 

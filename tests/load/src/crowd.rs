@@ -6,7 +6,7 @@ use anyhow::ensure;
 use hdrhistogram::Histogram;
 use tokio::{
     sync::Semaphore,
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep, sleep_until},
 };
 
@@ -15,8 +15,6 @@ use crate::{
     stats::{histogram, record},
 };
 
-/// How long each client may be silent; servers give up after 60 s.
-const HEARTBEAT: Duration = Duration::from_secs(25);
 /// How long a stock client waits before each try to connect again, in milliseconds; the last holds for all further ones.
 const BACK_OFF_MS: [u64; 9] = [10, 50, 100, 150, 200, 250, 500, 1_000, 2_000];
 /// Tries of one client.
@@ -68,7 +66,6 @@ pub struct Connected {
 pub struct Crowd {
     pub shape: Shape,
     pub clients: Vec<Rc<Client>>,
-    heartbeats: JoinHandle<()>,
 }
 
 impl Crowd {
@@ -104,9 +101,8 @@ impl Crowd {
         let elapsed = began.elapsed();
         ensure!(all.len() == shape.sockets(), "{} of {} clients got in", all.len(), shape.sockets());
         let clients: Vec<_> = all.into_values().collect();
-        let heartbeats = tokio::task::spawn_local(heartbeats(clients.clone()));
         let connected = Connected { elapsed, times: times.take_histogram()?, failures: failures.take() };
-        Ok((Self { shape, clients, heartbeats }, connected))
+        Ok((Self { shape, clients }, connected))
     }
 
     /// The member of a conversation.
@@ -116,7 +112,6 @@ impl Crowd {
 
     /// All connections go away at once.
     pub fn drop_all(self) {
-        self.heartbeats.abort();
         for client in self.clients {
             client.drop_connection();
         }
@@ -158,24 +153,6 @@ async fn one(
         sleep(Duration::from_millis(pause)).await;
     }
     anyhow::bail!("a client did not get in after {TRIES} tries: {:?}", failures.borrow());
-}
-
-/// Each client once in [`HEARTBEAT`], spread over it.
-async fn heartbeats(clients: Vec<Rc<Client>>) {
-    let each = HEARTBEAT / u32::try_from(clients.len().max(1)).unwrap_or(u32::MAX);
-    let mut clients = clients.iter().map(Rc::downgrade).collect::<Vec<_>>();
-    loop {
-        for client in &clients {
-            sleep(each).await;
-            if let Some(client) = client.upgrade() {
-                client.heartbeat();
-            }
-        }
-        clients.retain(|client| client.strong_count() > 0);
-        if clients.is_empty() {
-            return;
-        }
-    }
 }
 
 /// When something that happens `rate` times a second happens for the `index`-th time.

@@ -1,6 +1,6 @@
 //! The few HTTP calls that a run needs, on one connection.
 
-use std::{cell::RefCell, net::SocketAddr, ops::Range};
+use std::{cell::RefCell, net::SocketAddr, ops::Range, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::future::try_join_all;
@@ -9,6 +9,7 @@ use simurgh_env::Env;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream},
     net::TcpStream,
+    time::sleep,
 };
 
 use crate::target::Target;
@@ -18,6 +19,9 @@ const MAX_BODY: usize = 1024 * 1024;
 
 /// Conversations that are made at one time.
 const MAKERS: usize = 16;
+/// How often one is asked for again, and how long after the answer that it cannot be made now.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A connection to an HTTP/1.1 server.
 pub struct Http {
@@ -68,6 +72,16 @@ impl Http {
     }
 }
 
+/// What a server says to a GET as it was spoken before chunks: until it closes.
+pub async fn get_once(host: SocketAddr, path: &str) -> anyhow::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(host).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: {host}\r\n\r\n").as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(MAX_BODY as u64).read_to_end(&mut answer).await?;
+    let head = memchr::memmem::find(&answer, b"\r\n\r\n").context("no head")?;
+    Ok(answer.split_off(head + 4))
+}
+
 /// Whether the server says that it can serve.
 pub async fn is_ready(address: SocketAddr) -> bool {
     let Ok(mut http) = Http::connect(address).await else { return false };
@@ -92,15 +106,24 @@ pub async fn make_conversations(
     let bodies = RefCell::new(bodies);
     let maker = async || {
         let mut http = Http::connect(target.address).await?;
-        loop {
-            let Some(body) = bodies.borrow_mut().next() else { return anyhow::Ok(()) };
-            let (status, answer) = http.call("POST", "/api/v1/conversations", Some(&token), &body).await?;
-            if status != 201 && status != 200 {
+        let mut tried = 0;
+        let mut next = bodies.borrow_mut().next();
+        while let Some(body) = &next {
+            let (status, answer) = http.call("POST", "/api/v1/conversations", Some(&token), body).await?;
+            if status == 503 && tried < TRIES {
+                // A server that is busy says so, and the same call again makes it once.
+                tried += 1;
+                sleep(PAUSE).await;
+            } else if status == 201 || status == 200 {
+                tried = 0;
+                next = bodies.borrow_mut().next();
+            } else {
                 let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
                 let reason = answer.pointer("/error/reason").and_then(Value::as_str).unwrap_or_default();
                 bail!("a conversation was not made: {status} {reason}");
             }
         }
+        anyhow::Ok(())
     };
     try_join_all((0..MAKERS).map(|_| maker())).await?;
     Ok(())

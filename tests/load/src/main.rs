@@ -66,6 +66,7 @@ fn start(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Floor { listen, mode } => runtime.block_on(floor::serve(listen, mode)),
         Command::Engine => runtime.block_on(engine()),
+        Command::Serve { programs } => runtime.block_on(serve(&programs)),
         Command::Check { programs, recorded } => {
             LocalSet::new().block_on(&runtime, check::run(&programs, &recorded))
         }
@@ -87,6 +88,19 @@ async fn engine() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A cluster, until Ctrl-C; what is printed are the options that drive it.
+async fn serve(programs: &Programs) -> anyhow::Result<()> {
+    let started = Started::start(Kind::Cluster, programs, &Env::system()).await?;
+    for address in [started.address].into_iter().chain(started.further.clone()) {
+        print!("--server {address} --secret {}", start::SECRET);
+        for Process { name, pid } in &started.processes {
+            print!(" --pid {name}={pid}");
+        }
+        println!();
+    }
+    Ok(tokio::signal::ctrl_c().await?)
+}
+
 /// Runs a scenario on each server in turn and prints what came of it.
 async fn drive(scenario: Command) -> anyhow::Result<()> {
     let (name, options) = match &scenario {
@@ -99,7 +113,9 @@ async fn drive(scenario: Command) -> anyhow::Result<()> {
         Command::Start { drive, .. } => ("start", drive),
         Command::Storm { drive, .. } => ("storm", drive),
         Command::Slow { drive, .. } => ("slow", drive),
-        Command::Floor { .. } | Command::Engine | Command::Check { .. } => return Ok(()),
+        Command::Floor { .. } | Command::Serve { .. } | Command::Engine | Command::Check { .. } => {
+            return Ok(());
+        }
     };
     let mut columns = Vec::new();
     for server in &options.servers {
@@ -144,6 +160,7 @@ async fn one(scenario: &Command, options: &options::Drive, server: &str) -> anyh
     };
     let pace = Pace { rate: options.connect_rate, at_once: options.at_once, small_every: None };
     let mut drive = driving(target, processes, pace)?;
+    drive.monitor = started.as_ref().and_then(|(_, started)| started.monitor);
     let worker = started.as_ref().map(|(_, started)| started.worker);
     play(scenario, &mut drive, !options.no_user_topics, worker).await?;
     Ok(drive.figures)
@@ -171,7 +188,7 @@ async fn starts(kind: Kind, programs: &Programs, times: usize, env: &Env) -> any
 
 /// A run on a server, with nothing measured yet.
 fn driving(target: Target, processes: Vec<Process>, pace: Pace) -> anyhow::Result<Drive> {
-    Ok(Drive { run: Run::new(target)?, processes, pace, figures: Figures::default() })
+    Ok(Drive { run: Run::new(target)?, processes, monitor: None, pace, figures: Figures::default() })
 }
 
 async fn play(
@@ -213,6 +230,10 @@ async fn play(
             let rate = traffic.rates.first().copied().context("a rate")?;
             drive.slow(shape(1, *members), Phase { rate, ..phase(traffic) }, *every).await
         }
-        Command::Start { .. } | Command::Floor { .. } | Command::Engine | Command::Check { .. } => Ok(()),
+        Command::Start { .. }
+        | Command::Floor { .. }
+        | Command::Serve { .. }
+        | Command::Engine
+        | Command::Check { .. } => Ok(()),
     }
 }

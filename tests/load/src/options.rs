@@ -134,6 +134,11 @@ pub enum Command {
         #[arg(long, default_value = "queued")]
         mode: Mode,
     },
+    /// Starts a cluster for other runs of this program to drive, says how, and ends it on Ctrl-C
+    Serve {
+        #[command(flatten)]
+        programs: Programs,
+    },
     /// A DynamoDB engine in memory; prints its address
     Engine,
     /// A short run against the floor's figures: fails on loss, duplicates, order, ratios that halved, memory a socket

@@ -1,8 +1,8 @@
 //! What is done to a server, and which figures come of it.
 
-use std::{rc::Rc, time::Duration};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use tokio::time::sleep;
 
 use crate::{
@@ -23,6 +23,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Drive {
     pub run: Rc<Run>,
     pub processes: Vec<Process>,
+    /// nats-server's, where it was started here.
+    pub monitor: Option<SocketAddr>,
     pub pace: Pace,
     pub figures: Figures,
 }
@@ -74,6 +76,16 @@ impl Drive {
         for (name, seconds) in cpu.read() {
             self.figures.add(format!("CPU {name}, cores, idle"), seconds / hold.as_secs_f64(), "");
         }
+        let stats = &self.run.stats;
+        for (name, count) in
+            [("states and diffs of presence", &stats.presence), ("user_joined", &stats.comings)]
+        {
+            self.figures.add(
+                format!("{name}, frames a socket"),
+                count.get() as f64 / shape.sockets() as f64,
+                "",
+            );
+        }
         for ((name, before), (_, now)) in before.into_iter().zip(self.memory()) {
             self.figures.add(format!("memory {name} before"), before / 1e6, "MB");
             self.figures.add(format!("memory {name} a socket"), (now - before) / shape.sockets() as f64, "B");
@@ -98,9 +110,14 @@ impl Drive {
         let crowd = self.connect(shape).await?;
         let mut outcomes = Vec::new();
         for rate in rates {
+            let before = self.published().await?;
             let outcome =
                 traffic::run(&self.run, &crowd, Phase { rate: *rate, ..phase }, &self.processes).await;
             outcome.note(&format!("{rate}/s "), &mut self.figures);
+            if let (Some(before), Some(after)) = (before, self.published().await?) {
+                let each = (after - before) / outcome.messages.max(1.0);
+                self.figures.add(format!("{rate}/s messages to nats-server a message"), each, "");
+            }
             outcomes.push(outcome);
         }
         if let (Some(limit_ms), Some(last)) = (until, rates.last()) {
@@ -116,6 +133,13 @@ impl Drive {
         self.lost_sockets()?;
         crowd.drop_all();
         Ok(outcomes)
+    }
+
+    /// Messages that nats-server has taken from its clients.
+    async fn published(&self) -> anyhow::Result<Option<f64>> {
+        let Some(monitor) = self.monitor else { return Ok(None) };
+        let told: serde_json::Value = serde_json::from_slice(&http::get_once(monitor, "/varz").await?)?;
+        told.get("in_msgs").and_then(serde_json::Value::as_f64).context("no count of messages").map(Some)
     }
 
     async fn highest(&mut self, crowd: &Crowd, first: Phase, limit_ms: f64) -> Option<(f64, Outcome)> {

@@ -34,6 +34,10 @@ pub struct Programs {
     #[arg(long, env = "SIMURGH_TEST_NATS_SERVER", default_value = "nats-server")]
     pub nats_server: PathBuf,
 
+    /// Gateways of a cluster
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub gateways: u8,
+
     /// Threads of each program that is started; as many as cores where absent
     #[arg(long, value_name = "COUNT")]
     pub worker_threads: Option<usize>,
@@ -74,7 +78,12 @@ impl Kind {
 
 /// Servers that run until this is dropped.
 pub struct Started {
+    /// Of the first gateway.
     pub address: SocketAddr,
+    /// Of the others.
+    pub further: Vec<SocketAddr>,
+    /// Where nats-server tells what it has done.
+    pub monitor: Option<SocketAddr>,
     /// Where the worker listens, for its metrics.
     pub worker: SocketAddr,
     pub processes: Vec<Process>,
@@ -115,13 +124,18 @@ impl Started {
         let folder = tempfile::tempdir()?;
         let (last_took, last_began) = (Duration::ZERO, env.instant());
         let (processes, children) = (Vec::new(), Vec::new());
-        let mut started = Self { address, worker, processes, last_took, last_began, children, folder };
+        let (further, monitor) = (Vec::new(), None);
+        let mut started =
+            Self { address, further, monitor, worker, processes, last_took, last_began, children, folder };
         match kind {
             Kind::Floor => started.floor("queued", programs)?,
             Kind::FloorDirect => started.floor("direct", programs)?,
             Kind::Single => {
-                let command =
-                    started.gateway_settings(Command::new(programs.bin.join("simurgh")), programs)?;
+                let command = started.gateway_settings(
+                    Command::new(programs.bin.join("simurgh")),
+                    address,
+                    programs,
+                )?;
                 started.spawn("simurgh", command)?;
             }
             Kind::Cluster => started.cluster(programs, env).await?,
@@ -129,7 +143,9 @@ impl Started {
         if kind.is_floor() {
             started.until(env, async || tokio::net::TcpStream::connect(address).await.is_ok()).await?;
         } else {
-            started.until(env, async || http::is_ready(address).await).await?;
+            for address in [address].into_iter().chain(started.further.clone()) {
+                started.until(env, async || http::is_ready(address).await).await?;
+            }
         }
         started.last_took = started.last_began.elapsed();
         Ok(started)
@@ -156,6 +172,8 @@ impl Started {
         self.spawn("nats-server", command)?;
         self.until(env, async || tokio::net::TcpStream::connect(loopback(nats)).await.is_ok()).await?;
 
+        self.monitor = Some(loopback(monitor));
+
         let engine = self.engine()?;
         let nats = format!("nats://127.0.0.1:{nats}");
         let mut worker = Command::new(programs.bin.join("simurgh-worker"));
@@ -170,11 +188,16 @@ impl Started {
             ]);
         settings(&mut worker, programs)?;
         self.spawn("worker", worker)?;
-        let mut gateway = Command::new(programs.bin.join("simurgh-gateway"));
-        gateway.env("SIMURGH_NATS_URL", &nats);
-        let gateway = self.gateway_settings(gateway, programs)?;
+        self.further = (1..programs.gateways).map(|_| free_port().map(loopback)).collect::<Result<_, _>>()?;
         self.last_began = env.instant();
-        self.spawn("gateway", gateway)
+        for (number, address) in [self.address].into_iter().chain(self.further.clone()).enumerate() {
+            let mut gateway = Command::new(programs.bin.join("simurgh-gateway"));
+            gateway.env("SIMURGH_NATS_URL", &nats);
+            let gateway = self.gateway_settings(gateway, address, programs)?;
+            let name = if number == 0 { "gateway".to_owned() } else { format!("gateway-{}", number + 1) };
+            self.spawn(&name, gateway)?;
+        }
+        Ok(())
     }
 
     /// The store: an engine in memory, in a process of its own, so that its CPU is told apart.
@@ -189,12 +212,17 @@ impl Started {
     }
 
     /// No rates: what is measured is the server, not what it lets one user do.
-    fn gateway_settings(&self, mut command: Command, programs: &Programs) -> anyhow::Result<Command> {
+    fn gateway_settings(
+        &self,
+        mut command: Command,
+        address: SocketAddr,
+        programs: &Programs,
+    ) -> anyhow::Result<Command> {
         for rate in ["MESSAGES", "JOINS", "GATEWAY_JOINS", "PUSHES", "CONNECTS", "CONNECTS_PER_ADDRESS"] {
             command.env(format!("SIMURGH_RATE_{rate}"), "0");
         }
         command
-            .env("SIMURGH_LISTEN", self.address.to_string())
+            .env("SIMURGH_LISTEN", address.to_string())
             .env("SIMURGH_INTERNAL_LISTEN", loopback(free_port()?).to_string())
             .env("SIMURGH_JWT_SECRET", SECRET);
         if command.get_program().to_string_lossy().ends_with("simurgh") {

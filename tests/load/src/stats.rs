@@ -30,6 +30,10 @@ pub struct Stats {
     pub delivered: Cell<u64>,
     /// `new_message` on user topics.
     pub notices: Cell<u64>,
+    /// States and diffs of presence.
+    pub presence: Cell<u64>,
+    /// `user_joined` and `user_left`.
+    pub comings: Cell<u64>,
     pub faults: RefCell<Faults>,
     /// Sockets that ended unasked.
     pub lost_sockets: Cell<u64>,
@@ -49,6 +53,8 @@ impl Stats {
             refused: Cell::default(),
             delivered: Cell::default(),
             notices: Cell::default(),
+            presence: Cell::default(),
+            comings: Cell::default(),
             faults: RefCell::default(),
             lost_sockets: Cell::default(),
             progress: Notify::new(),
@@ -61,7 +67,15 @@ impl Stats {
         for histogram in [&self.delivery, &self.ack, &self.lag] {
             histogram.borrow_mut().reset();
         }
-        for count in [&self.sent, &self.acked, &self.refused, &self.delivered, &self.notices] {
+        for count in [
+            &self.sent,
+            &self.acked,
+            &self.refused,
+            &self.delivered,
+            &self.notices,
+            &self.presence,
+            &self.comings,
+        ] {
             count.set(0);
         }
         self.faults.take();

@@ -39,6 +39,7 @@ pub struct Outcome {
     pub delivery_p99_ms: f64,
     pub delivery_p50_ms: f64,
     pub ack_p50_ms: f64,
+    pub ack_p95_ms: f64,
     pub ack_p99_ms: f64,
     pub lag_p99_ms: f64,
     pub notices: f64,
@@ -113,6 +114,7 @@ fn outcome(run: &Run, members: u64, elapsed_s: f64, cpu: Vec<(String, f64)>) -> 
         delivery_p50_ms: quantile(&stats.delivery, 0.5),
         delivery_p99_ms: quantile(&stats.delivery, 0.99),
         ack_p50_ms: quantile(&stats.ack, 0.5),
+        ack_p95_ms: quantile(&stats.ack, 0.95),
         ack_p99_ms: quantile(&stats.ack, 0.99),
         lag_p99_ms: quantile(&stats.lag, 0.99),
         notices: stats.notices.get() as f64,
@@ -149,6 +151,7 @@ impl Outcome {
         add("delivery p50", self.delivery_p50_ms, "ms");
         add("delivery p99", self.delivery_p99_ms, "ms");
         add("ack p50", self.ack_p50_ms, "ms");
+        add("ack p95", self.ack_p95_ms, "ms");
         add("ack p99", self.ack_p99_ms, "ms");
         add("generator late p99", self.lag_p99_ms, "ms");
         if self.notices > 0.0 {
