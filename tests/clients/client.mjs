@@ -97,8 +97,11 @@ export class Joined {
       closed ||= message.topic === topic && message.event === "phx_close";
     });
     this.channel.leave();
-    await until(() => closed, { what: () => `the close of ${topic}` });
-    socket.off([listener]);
+    try {
+      await until(() => closed, { what: () => `the close of ${topic}` });
+    } finally {
+      socket.off([listener]);
+    }
   }
 }
 

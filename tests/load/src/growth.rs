@@ -27,6 +27,8 @@ const BYTES: usize = 128;
 /// Members of each conversation whose members come back, and of each whose sockets are idle.
 const BLOCK: usize = 100;
 const IDLE_MEMBERS: usize = 10;
+/// How often one of those many conversations may be refused for the moment before it is made.
+const AGAIN: u32 = 10;
 /// How long the counts of a worker are let settle.
 const SETTLE: Duration = Duration::from_secs(3);
 /// Those who chat while others come back.
@@ -78,7 +80,7 @@ async fn read_units(worker: SocketAddr) -> anyhow::Result<f64> {
 pub async fn besides(drive: &mut Drive, besides: Besides) -> anyhow::Result<Option<(Rc<Run>, Crowd)>> {
     if besides.known > 0 && drive.run.target.secret.is_some() {
         let known = beside(&drive.run.target, &drive.run)?;
-        make_conversations(&known.target, besides.known, |index| index * 2..index * 2 + 2, &known.env)
+        make_conversations(&known.target, besides.known, |index| index * 2..index * 2 + 2, 0, &known.env)
             .await?;
     }
     if besides.idle == 0 {
@@ -92,7 +94,7 @@ pub async fn besides(drive: &mut Drive, besides: Besides) -> anyhow::Result<Opti
     };
     if idle.target.secret.is_some() {
         let members = |index| index * IDLE_MEMBERS..(index + 1) * IDLE_MEMBERS;
-        make_conversations(&idle.target, shape.conversations, members, &idle.env).await?;
+        make_conversations(&idle.target, shape.conversations, members, 0, &idle.env).await?;
     }
     let (crowd, _) = Crowd::connect(&idle, shape, drive.pace).await?;
     // What their coming makes is over before anything is measured.
@@ -180,7 +182,7 @@ pub async fn list(
     worker: Option<SocketAddr>,
 ) -> anyhow::Result<()> {
     let run = Rc::clone(&drive.run);
-    make_conversations(&run.target, conversations, |_| 0..users, &run.env).await?;
+    make_conversations(&run.target, conversations, |_| 0..users, 0, &run.env).await?;
     let worker = worker.context("a server that is started here")?;
     // Caches of those who made them are no part of it.
     sleep(SETTLE).await;
@@ -224,7 +226,7 @@ pub async fn come_back(
     let back = beside(&drive.run.target, &drive.run)?;
     // All of a block are in the same conversations; the first ones are those that they join.
     let members = |index: usize| index % blocks * BLOCK..(index % blocks + 1) * BLOCK;
-    make_conversations(&back.target, blocks * each, members, &back.env).await?;
+    make_conversations(&back.target, blocks * each, members, AGAIN, &back.env).await?;
     let shape = Shape { conversations: blocks, members: BLOCK, user_topics: true };
     let (crowd, _) = Crowd::connect(&back, shape, drive.pace).await?;
     let chat = drive.connect(CHATTING).await?;

@@ -1,6 +1,11 @@
 //! The few HTTP calls that a run needs, on one connection.
 
-use std::{cell::RefCell, net::SocketAddr, ops::Range, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    ops::Range,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::future::try_join_all;
@@ -19,8 +24,7 @@ const MAX_BODY: usize = 1024 * 1024;
 
 /// Conversations that are made at one time.
 const MAKERS: usize = 16;
-/// How often one is asked for again, and how long after the answer that it cannot be made now.
-const TRIES: u32 = 10;
+/// How long after the answer that one cannot be made now it is asked for again.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// A connection to an HTTP/1.1 server.
@@ -88,7 +92,8 @@ pub async fn is_ready(address: SocketAddr) -> bool {
     matches!(http.call("GET", "/readyz", None, "").await, Ok((200, _)))
 }
 
-/// Makes conversations `0..count`, each of the users that `members` says, some at a time.
+/// Makes conversations `0..count`, each of the users that `members` says, some at a time. One that is refused for the moment
+/// (503) is asked for again, `again` times at most; how many were is told.
 ///
 /// # Errors
 /// Where one is refused.
@@ -96,6 +101,7 @@ pub async fn make_conversations(
     target: &Target,
     count: usize,
     members: impl Fn(usize) -> Range<usize>,
+    again: u32,
     env: &Env,
 ) -> anyhow::Result<()> {
     let token = target.token(&format!("s{}", target.run), true, env)?;
@@ -104,15 +110,17 @@ pub async fn make_conversations(
         json!({"id": target.conversation(index), "type": "group", "member_ids": names}).to_string()
     });
     let bodies = RefCell::new(bodies);
+    let refused = Cell::new(0_u64);
     let maker = async || {
         let mut http = Http::connect(target.address).await?;
         let mut tried = 0;
         let mut next = bodies.borrow_mut().next();
         while let Some(body) = &next {
             let (status, answer) = http.call("POST", "/api/v1/conversations", Some(&token), body).await?;
-            if status == 503 && tried < TRIES {
-                // A server that is busy says so, and the same call again makes it once.
+            if status == 503 && tried < again {
+                // The same call again makes it once.
                 tried += 1;
+                refused.set(refused.get() + 1);
                 sleep(PAUSE).await;
             } else if status == 201 || status == 200 {
                 tried = 0;
@@ -126,5 +134,8 @@ pub async fn make_conversations(
         anyhow::Ok(())
     };
     try_join_all((0..MAKERS).map(|_| maker())).await?;
+    if refused.get() > 0 {
+        eprintln!("{} times a conversation could not be made at once: 503", refused.get());
+    }
     Ok(())
 }

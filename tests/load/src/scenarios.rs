@@ -37,7 +37,8 @@ impl Drive {
     pub async fn connect(&mut self, shape: Shape) -> anyhow::Result<Crowd> {
         if self.run.target.secret.is_some() {
             let members = |index| index * shape.members..(index + 1) * shape.members;
-            http::make_conversations(&self.run.target, shape.conversations, members, &self.run.env).await?;
+            http::make_conversations(&self.run.target, shape.conversations, members, 0, &self.run.env)
+                .await?;
         }
         self.crowd(shape, "").await
     }
@@ -78,7 +79,7 @@ impl Drive {
         }
         let stats = &self.run.stats;
         for (name, count) in
-            [("states and diffs of presence", &stats.presence), ("user_joined", &stats.comings)]
+            [("states and diffs of presence", &stats.presence), ("user_joined and user_left", &stats.comings)]
         {
             self.figures.add(
                 format!("{name}, frames a socket"),

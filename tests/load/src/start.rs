@@ -35,7 +35,7 @@ pub struct Programs {
     pub nats_server: PathBuf,
 
     /// Gateways of a cluster
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     pub gateways: u8,
 
     /// Threads of each program that is started; as many as cores where absent
