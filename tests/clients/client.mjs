@@ -21,12 +21,15 @@ export class Refused extends Error {
   }
 }
 
-/** Turns a phoenix.js Push into a promise of its ok response. */
-function answer(push, what) {
+/** How often a join may be told to try again before it counts as refused. */
+const JOIN_TRIES = 20;
+
+/** Turns a phoenix.js Push into a promise of its ok response. `again(response)` says that it is sent again by itself. */
+function answer(push, what, again = () => false) {
   return new Promise((resolve, reject) => {
     push
       .receive("ok", resolve)
-      .receive("error", (response) => reject(new Refused(what, response)))
+      .receive("error", (response) => again(response) || reject(new Refused(what, response)))
       .receive("timeout", () => reject(new Error(`${what} got no answer`)));
   });
 }
@@ -146,12 +149,17 @@ export class Client {
     return this;
   }
 
-  /** Joins; `reply` holds the ok response. `before(channel)` may bind what must not miss the first push. */
+  /**
+   * Joins; `reply` holds the ok response. `before(channel)` may bind what must not miss the first push. Workers that
+   * have too much to do say `unavailable`, and phoenix.js tries again by itself, here as in apps.
+   */
   async join(topic, params = {}, before = () => {}) {
     const joined = new Joined(this.socket.channel(topic, params));
     before(joined.channel);
+    let tries = 0;
+    const again = ({ reason }) => reason === "unavailable" && (tries += 1) < JOIN_TRIES;
     try {
-      joined.reply = await answer(joined.channel.join(), `join of ${topic}`);
+      joined.reply = await answer(joined.channel.join(), `join of ${topic}`, again);
     } catch (error) {
       // It would go on trying to join for ever.
       joined.channel.leave();

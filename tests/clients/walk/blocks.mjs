@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 
 import { fields, httpRefused, invalid, message, presences, recent, refused, sent } from "../shapes.mjs";
-import { suite, walk } from "../support.mjs";
+import { made, suite, walk } from "../support.mjs";
 import { holds, until } from "../wait.mjs";
 
 const BLOCKS = "/api/v1/blocks";
@@ -19,10 +19,8 @@ async function set(scene, user, other, method) {
 const block = (scene, user, other) => set(scene, user, other, "PUT");
 const unblock = (scene, user, other) => set(scene, user, other, "DELETE");
 
-async function direct(scene, user, other) {
-  const made = await scene.as(user, "POST", "/api/v1/conversations", { type: "direct", member_ids: [other] });
-  assert.equal(made.status, 201, JSON.stringify(made.body));
-  return made.body.id;
+function direct(scene, user, other) {
+  return made(() => scene.as(user, "POST", "/api/v1/conversations", { type: "direct", member_ids: [other] }));
 }
 
 /** Two devices of a user, both on its own topic and in the conversation: `own` and `channels`. */
