@@ -2,7 +2,7 @@
 //!
 //! Clients forget their back-off once a socket opens, so whoever comes too early is neither let in nor sent away: the
 //! upgrade is held until its turn, first come, first served, for at most [`MAX_HOLD`]. A storm of reconnects becomes a
-//! queue.
+//! queue, and what the queue has no room for is told so at once.
 
 use std::{
     collections::BTreeMap,
@@ -16,11 +16,14 @@ use std::{
 
 use simurgh_service::config::Rate;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::Instant,
 };
 
-use crate::config::{Networks, Settings};
+use crate::{
+    config::{Networks, Settings},
+    serve::Capacity,
+};
 
 mod address;
 mod pacer;
@@ -48,6 +51,7 @@ pub struct Admission {
     told: AtomicBool,
     turns: Mutex<AllTurns>,
     places: Arc<Semaphore>,
+    under_way: Semaphore,
 }
 
 #[derive(Debug)]
@@ -63,9 +67,9 @@ struct AllTurns {
 pub struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 impl Admission {
-    /// `places` is how many sockets the process can hold: a matter of its limit on open files.
+    /// `capacity` is what the process can hold: a matter of its limit on open files.
     #[must_use]
-    pub fn new(settings: &Settings, places: usize) -> Self {
+    pub fn new(settings: &Settings, capacity: Capacity) -> Self {
         Self {
             per_gateway: settings.rates.rate_connects,
             per_address: settings.rates.rate_connects_per_address,
@@ -76,7 +80,8 @@ impl Admission {
                 addresses: BTreeMap::new(),
                 prune_at: FIRST_PRUNE,
             }),
-            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(capacity.sockets.min(Semaphore::MAX_PERMITS))),
+            under_way: Semaphore::new(capacity.upgrades()),
         }
     }
 
@@ -94,6 +99,12 @@ impl Admission {
             );
         }
         peer
+    }
+
+    /// Room for one more client that is about to be let in, while it waits and is looked at; none in a storm.
+    #[must_use]
+    pub fn under_way(&self) -> Option<SemaphorePermit<'_>> {
+        self.under_way.try_acquire().ok()
     }
 
     /// Takes a turn for a client at `address`: how long its upgrade has to be held from `now` on.

@@ -93,10 +93,9 @@ impl Gateway {
             visible,
             sockets: Sockets::new(settings.bounds.max_sockets_per_user, Arc::clone(&metrics)),
             missed,
-            // Each polls on a connection of its own, and others need some, too.
-            long_polls: LongPolls::new(&env, capacity.connections / 2),
+            long_polls: LongPolls::new(&env, capacity.long_polls()),
             rates: Rates::new(settings.rates.clone()),
-            admission: Admission::new(&settings, capacity.sockets),
+            admission: Admission::new(&settings, capacity),
             blocks: Blocks::default(),
             diagnoses: diagnosis::at_once(),
             joins: Pacer::new(settings.rates.rate_gateway_joins, MAX_HOLD),

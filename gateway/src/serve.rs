@@ -24,7 +24,7 @@ const HEADER_READ: Duration = Duration::from_secs(10);
 const OTHER_FILES: usize = 64;
 
 /// The most connections that are no sockets (yet). Room for two seconds of held upgrades at the default rate; where few
-/// files may be open, sockets have nine in ten of them and held upgrades wait in the kernel's queue as well.
+/// files may be open, sockets have nine in ten of them and fewer upgrades are held.
 const MAX_CONNECTIONS: usize = 8_192;
 
 /// Connections of services and operators.
@@ -49,6 +49,19 @@ impl Capacity {
         let internal = (files / 32).clamp(16, INTERNAL_CONNECTIONS);
         let connections = (files / 16).clamp(16, MAX_CONNECTIONS);
         Self { sockets: files.saturating_sub(connections + internal).max(16), connections, internal }
+    }
+
+    /// Long-poll sessions: each polls on a connection of its own.
+    #[must_use]
+    pub const fn long_polls(&self) -> usize {
+        self.connections / 2
+    }
+
+    /// Upgrades under way, held ones among them. What is left beside them and the polls is for calls, and for telling those
+    /// of a storm who find no room: in the kernel's queue they would wait unheard until they are reset.
+    #[must_use]
+    pub const fn upgrades(&self) -> usize {
+        self.connections / 8 * 3
     }
 
     /// Raises this process's limit on open files as far as it may, and returns what fits into it.
@@ -136,6 +149,8 @@ mod tests {
             assert!(sockets + connections + internal + OTHER_FILES <= files, "{files}");
             assert!(sockets >= files / 2, "{files}");
             assert!(files < 16_384 || sockets >= files / 10 * 9, "{files}");
+            let capacity = Capacity::of_files(files);
+            assert!(capacity.long_polls() + capacity.upgrades() < capacity.connections, "{files}");
         }
         assert_eq!(Capacity::of_files(1 << 20).connections, MAX_CONNECTIONS);
         assert!(Capacity::of_files(0).sockets > 0);

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     Shared,
-    admission::Place,
+    admission::{MAX_HOLD, Place},
     auth::{self, AuthError, Claims, Offered},
     config::ServiceCalls,
     socket::{self, websocket::WebSocket},
@@ -151,6 +151,7 @@ pub(crate) async fn admitted(
     Opening { claims, user, .. }: &Opening,
 ) -> Result<(Place, Permit), Refused> {
     ready(shared)?;
+    let _under_way = shared.admission.under_way().ok_or(Refused::Unavailable(MAX_HOLD))?;
     let client = shared.admission.client_address(peer.ip(), headers);
     let wait = shared.admission.reserve(client, shared.env.instant()).map_err(Refused::Unavailable)?;
     if !wait.is_zero() {

@@ -4,7 +4,11 @@ use super::*;
 use crate::testing;
 
 fn admission(args: &[&str]) -> Admission {
-    Admission::new(&testing::settings(args), 1_000)
+    Admission::new(&testing::settings(args), capacity(1_000))
+}
+
+const fn capacity(sockets: usize) -> Capacity {
+    Capacity { sockets, connections: 64, internal: 16 }
 }
 
 fn address(text: &str) -> IpAddr {
@@ -66,7 +70,7 @@ async fn the_kept_addresses_are_bounded() {
 
 #[test]
 fn a_place_is_free_again_when_its_socket_is_gone() {
-    let admission = Admission::new(&testing::settings(&[]), 1);
+    let admission = Admission::new(&testing::settings(&[]), capacity(1));
     let place = admission.place().unwrap();
     assert!(admission.place().is_none());
     drop(place);

@@ -53,7 +53,10 @@ impl Refused {
 
 pub(super) fn refused(refused: &Refused) -> Response {
     if let Some(refusal) = refused.refusal() {
-        return Error(refusal).into_response();
+        let mut response = Error(refusal).into_response();
+        // In a storm the connection's place is for who comes next.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return response;
     }
     match refused {
         Refused::Forbidden => empty(StatusCode::FORBIDDEN),

@@ -2,7 +2,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::testing::{self, Heard, Served, exchange};
+use crate::{
+    serve::Capacity,
+    testing::{self, Heard, Served, exchange},
+};
 
 const UPGRADE: &str = "host: x\nupgrade: websocket\nconnection: Upgrade\nsec-websocket-version: 13\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\n";
 
@@ -171,6 +174,31 @@ async fn a_storm_is_held_for_its_turn_and_beyond_two_seconds_refused() {
     let expected: Vec<_> = [0, 500, 1_000, 1_500, 2_000].iter().map(|at| (101, *at, None)).collect();
     assert_eq!(outcomes[..5], expected);
     assert_eq!(outcomes[5], (503, 0, Some("3".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_leaves_room_for_calls_and_for_telling_who_is_not_held() {
+    let args = ["--rate-connects=100:1", "--rate-connects-per-address=0", "--max-sockets-per-user=10000"];
+    let served = Served::new(&args).await;
+    let (target, room) = (alices(&served, ""), Capacity::of_files(4_096).upgrades());
+    let start = testing::now();
+    let storm: Vec<_> = (0..Capacity::of_files(4_096).connections * 2)
+        .map(|_| {
+            let (connector, request) = (served.public.clone(), format!("GET {target} HTTP/1.1\n{UPGRADE}\n"));
+            tokio::spawn(async move { exchange(&mut connector.connect().await.unwrap(), &request).await })
+        })
+        .collect();
+    testing::settle().await;
+    let heard = exchange(&mut served.connect().await, "GET /healthz HTTP/1.1\nhost: x\n\n").await;
+    assert_eq!((heard.status, start.elapsed().as_secs()), (200, 0));
+    assert!(storm.iter().filter(|attempt| attempt.is_finished()).count() >= storm.len() - room);
+    for attempt in storm.into_iter().filter(tokio::task::JoinHandle::is_finished) {
+        let heard = attempt.await.unwrap();
+        if heard.status != 101 {
+            let told = (heard.status, heard.header("retry-after"), heard.header("connection"));
+            assert_eq!(told, (503, Some("2"), Some("close")));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use crate::{
 /// How long a stock client waits before each try to connect again, in milliseconds; the last holds for all further ones.
 const BACK_OFF_MS: [u64; 9] = [10, 50, 100, 150, 200, 250, 500, 1_000, 2_000];
 /// Tries of one client.
-const TRIES: usize = 20;
+const TRIES: usize = 60;
 
 /// Who joins what: conversations of so many members each, one socket a member.
 #[derive(Clone, Copy, Debug)]
