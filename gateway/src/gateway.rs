@@ -26,7 +26,7 @@ use crate::{
     metrics::Metrics,
     missed::{self, Missed},
     page,
-    rates::Rates,
+    rates::{self, Rates},
     revocations,
     serve::{self, Capacity},
     sockets::{self, Sockets},
@@ -194,6 +194,7 @@ fn start(shared: &Arc<Shared>, Inboxes { messages, presences, questions, came }:
     if let Some(keys) = shared.auth.published() {
         tasks.spawn(keys.follow(shared.readiness.part("keys"), shared.env.fork(), shared.stopped.clone()));
     }
+    tasks.spawn(rates::run(Arc::clone(shared)));
     tasks.spawn(users::run(Arc::clone(shared), messages));
     tasks.spawn(visible::run(Arc::clone(shared), presences));
     tasks.spawn(heads::run(Arc::clone(shared), questions));

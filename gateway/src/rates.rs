@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,16 +18,18 @@ use governor::{
 };
 use simurgh_protocol::{Reason, Refusal, UserId, event::RateClass};
 use simurgh_service::config::Rate;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::config::Rates as Settings;
+use crate::{Shared, config::Rates as Settings};
 
-/// Users whose buckets are kept. Reached only by that many users at once, since full buckets are let go; beyond it a
-/// user's limits hold for each socket and each call by itself.
+/// Users whose buckets are kept; beyond it a user's limits hold for each socket and each call by itself.
 const MAX_USERS: usize = 1 << 20;
 
-/// How many users are kept before the first look for buckets that can go.
-const FIRST_PRUNE: usize = 1_024;
+/// How often buckets that are full again, and that no socket holds, are let go.
+const FORGET_EVERY: Duration = Duration::from_secs(10);
+
+/// Users that are looked at in one go: whoever needs a bucket meanwhile waits for about 0.1 ms.
+const LOOKED_AT: usize = 2_048;
 
 /// The buckets of one user, one for each [`RateClass`]; about 200 bytes.
 pub struct UserRates(Mutex<Buckets>);
@@ -108,18 +111,12 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 /// The buckets of all users that lately did something here.
 pub struct Rates {
     settings: Settings,
-    users: Mutex<Users>,
-}
-
-struct Users {
-    buckets: BTreeMap<UserId, Arc<UserRates>>,
-    /// At how many users to look for buckets that can go.
-    prune_at: usize,
+    users: Mutex<BTreeMap<UserId, Arc<UserRates>>>,
 }
 
 impl fmt::Debug for Rates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rates").field("users", &lock(&self.users).buckets.len()).finish_non_exhaustive()
+        f.debug_struct("Rates").field("users", &lock(&self.users).len()).finish_non_exhaustive()
     }
 }
 
@@ -127,25 +124,49 @@ impl Rates {
     /// No users yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, users: Mutex::new(Users { buckets: BTreeMap::new(), prune_at: FIRST_PRUNE }) }
+        Self { settings, users: Mutex::default() }
     }
 
     /// The user's buckets. Sockets keep them; for calls they are kept here until they are full again.
     #[must_use]
     pub fn of(&self, user: &UserId, now: Instant) -> Arc<UserRates> {
         let mut users = lock(&self.users);
-        if let Some(buckets) = users.buckets.get(user) {
+        if let Some(buckets) = users.get(user) {
             return Arc::clone(buckets);
         }
-        if users.buckets.len() >= users.prune_at {
-            users.buckets.retain(|_, buckets| Arc::strong_count(buckets) > 1 || buckets.full_at() > now);
-            users.prune_at = (users.buckets.len() * 2).max(FIRST_PRUNE);
-        }
         let buckets = Arc::new(UserRates::new(&self.settings, now));
-        if users.buckets.len() < MAX_USERS {
-            users.buckets.insert(user.clone(), Arc::clone(&buckets));
+        if users.len() < MAX_USERS {
+            users.insert(user.clone(), Arc::clone(&buckets));
         }
         buckets
+    }
+
+    /// Lets go of buckets that are full at `now` and that nobody holds.
+    fn forget(&self, now: Instant) {
+        let mut from = Bound::Unbounded;
+        loop {
+            let mut users = lock(&self.users);
+            let next =
+                users.range((from.clone(), Bound::Unbounded)).nth(LOOKED_AT).map(|(user, _)| user.clone());
+            let to = next.clone().map_or(Bound::Unbounded, Bound::Excluded);
+            let is_over = |_: &UserId, buckets: &mut Arc<UserRates>| {
+                Arc::strong_count(buckets) == 1 && buckets.full_at() <= now
+            };
+            users.extract_if((from, to), is_over).for_each(drop);
+            let Some(next) = next else { return };
+            from = Bound::Included(next);
+        }
+    }
+}
+
+/// Forgets users who are gone, until the gateway stops.
+pub async fn run(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.stopped.cancelled() => return,
+            () = sleep(FORGET_EVERY) => shared.rates.forget(shared.env.instant()),
+        }
     }
 }
 

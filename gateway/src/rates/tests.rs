@@ -55,16 +55,19 @@ async fn full_buckets_that_nobody_holds_are_forgotten() {
     let start = testing::now();
     let rates = rates(&[]);
     let kept = rates.of(&user("socket"), start);
-    for number in 0..FIRST_PRUNE {
+    let count = || lock(&rates.users).len();
+    for number in 0..LOOKED_AT * 2 {
         let buckets = rates.of(&user(&format!("u{number}")), start);
         buckets.check(RateClass::Joins, start).unwrap();
     }
-    assert_eq!(lock(&rates.users).buckets.len(), FIRST_PRUNE + 1, "none is full yet");
+    rates.forget(start);
+    assert_eq!(count(), LOOKED_AT * 2 + 1, "none is full yet");
     let later = start + Duration::from_secs(60);
-    for number in 0..FIRST_PRUNE * 2 {
-        drop(rates.of(&user(&format!("v{number}")), later));
+    for user in ["a", "u1", "v"].map(user) {
+        rates.of(&user, later).check(RateClass::Joins, later).unwrap();
     }
-    assert!(lock(&rates.users).buckets.len() < FIRST_PRUNE * 2);
+    rates.forget(later);
+    assert_eq!(count(), 4, "of who did nothing lately only the socket's");
     assert!(Arc::ptr_eq(&kept, &rates.of(&user("socket"), later)));
 }
 
