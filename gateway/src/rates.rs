@@ -18,7 +18,10 @@ use governor::{
 };
 use simurgh_protocol::{Reason, Refusal, UserId, event::RateClass};
 use simurgh_service::config::Rate;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep},
+};
 
 use crate::{Shared, config::Rates as Settings};
 
@@ -28,7 +31,7 @@ const MAX_USERS: usize = 1 << 20;
 /// How often buckets that are full again, and that no socket holds, are let go.
 const FORGET_EVERY: Duration = Duration::from_secs(10);
 
-/// Users that are looked at in one go: whoever needs a bucket meanwhile waits for about 0.1 ms.
+/// Users that are looked at in one go: who needs a bucket meanwhile does not wait for all of them.
 const LOOKED_AT: usize = 2_048;
 
 /// The buckets of one user, one for each [`RateClass`]; about 200 bytes.
@@ -142,20 +145,25 @@ impl Rates {
     }
 
     /// Lets go of buckets that are full at `now` and that nobody holds.
-    fn forget(&self, now: Instant) {
+    async fn forget(&self, now: Instant) {
         let mut from = Bound::Unbounded;
-        loop {
-            let mut users = lock(&self.users);
-            let next =
-                users.range((from.clone(), Bound::Unbounded)).nth(LOOKED_AT).map(|(user, _)| user.clone());
-            let to = next.clone().map_or(Bound::Unbounded, Bound::Excluded);
-            let is_over = |_: &UserId, buckets: &mut Arc<UserRates>| {
-                Arc::strong_count(buckets) == 1 && buckets.full_at() <= now
-            };
-            users.extract_if((from, to), is_over).for_each(drop);
-            let Some(next) = next else { return };
+        while let Some(next) = self.forget_some(from, now) {
             from = Bound::Included(next);
+            yield_now().await;
         }
+    }
+
+    /// The same of the first [`LOOKED_AT`] from there; the one behind them.
+    fn forget_some(&self, from: Bound<UserId>, now: Instant) -> Option<UserId> {
+        let mut users = lock(&self.users);
+        let behind = (from.clone(), Bound::Unbounded);
+        let next = users.range(behind).nth(LOOKED_AT).map(|(user, _)| user.clone());
+        let to = next.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        let is_over = |_: &UserId, buckets: &mut Arc<UserRates>| {
+            Arc::strong_count(buckets) == 1 && buckets.full_at() <= now
+        };
+        users.extract_if((from, to), is_over).for_each(drop);
+        next
     }
 }
 
@@ -165,7 +173,7 @@ pub async fn run(shared: Arc<Shared>) {
         tokio::select! {
             biased;
             () = shared.stopped.cancelled() => return,
-            () = sleep(FORGET_EVERY) => shared.rates.forget(shared.env.instant()),
+            () = sleep(FORGET_EVERY) => shared.rates.forget(shared.env.instant()).await,
         }
     }
 }

@@ -60,8 +60,8 @@ impl Capacity {
     /// Upgrades under way, held ones among them. What is left beside them and the polls is for calls, and for telling those
     /// of a storm who find no room: in the kernel's queue they would wait unheard until they are reset.
     #[must_use]
-    pub const fn upgrades(&self) -> usize {
-        self.connections / 8 * 3
+    pub fn upgrades(&self) -> usize {
+        (self.connections * 3 / 8).max(1)
     }
 
     /// Raises this process's limit on open files as far as it may, and returns what fits into it.

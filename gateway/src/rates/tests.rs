@@ -60,13 +60,13 @@ async fn full_buckets_that_nobody_holds_are_forgotten() {
         let buckets = rates.of(&user(&format!("u{number}")), start);
         buckets.check(RateClass::Joins, start).unwrap();
     }
-    rates.forget(start);
+    rates.forget(start).await;
     assert_eq!(count(), LOOKED_AT * 2 + 1, "none is full yet");
     let later = start + Duration::from_secs(60);
     for user in ["a", "u1", "v"].map(user) {
         rates.of(&user, later).check(RateClass::Joins, later).unwrap();
     }
-    rates.forget(later);
+    rates.forget(later).await;
     assert_eq!(count(), 4, "of who did nothing lately only the socket's");
     assert!(Arc::ptr_eq(&kept, &rates.of(&user("socket"), later)));
 }
