@@ -50,7 +50,10 @@ export async function http(gateway, method, path, { token: bearer, body, headers
 export async function made(ask) {
   for (let tries = 1; ; tries += 1) {
     const { status, body } = await ask();
-    if (status === 503 && tries < 5) continue;
+    if (status === 503 && tries < 5) {
+      console.error(`asked again: ${JSON.stringify(body)}`);
+      continue;
+    }
     assert.ok(status === 201 || (status === 200 && tries > 1), `${status}: ${JSON.stringify(body)}`);
     return body.id;
   }
