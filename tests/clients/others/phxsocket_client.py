@@ -3,12 +3,17 @@ answered by one line, `{ok}` or `{error}`; broadcasts are lines `{event, topic, 
 
 import json
 import sys
+import threading
 
 import phxsocket
 
+# Broadcasts come in a thread of the library's, and `print` writes a text and the end of its line apart.
+writing = threading.Lock()
+
 
 def say(line):
-    print(json.dumps(line), flush=True)
+    with writing:
+        print(json.dumps(line), flush=True)
 
 
 def main():
