@@ -28,14 +28,21 @@ function tool(name, variable) {
 }
 let fetched;
 
-/** A TCP port of 127.0.0.1 that nobody listens on. */
+/** Below those that the kernel gives out, so that nobody is given one of these before its program listens on it. */
+let nextPort = 20_000 + (process.pid % 300) * 40;
+
+/** A TCP port of 127.0.0.1 that nobody listens on, and that this process was not given before. */
 export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    const port = nextPort;
+    nextPort = port < 32_000 ? port + 1 : 20_000;
+    const server = createServer().listen(port, "127.0.0.1");
+    const listens = await once(server, "listening").then(() => true, () => false);
+    if (!listens) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 /** True when `url` answers 200; a refused connection is just "not yet". */

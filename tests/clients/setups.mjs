@@ -144,9 +144,9 @@ export class Cluster {
     ]);
   }
 
-  /** Public addresses of the gateways that run. */
+  /** Public addresses of the gateways that run and have been ready. */
   get gateways() {
-    return this.gatewayPrograms.filter((program) => !program.exited).map((program) => program.url);
+    return this.gatewayPrograms.filter((program) => program.served && !program.exited).map((program) => program.url);
   }
 
   settings() {
@@ -176,7 +176,10 @@ export class Cluster {
     Object.assign(program, { url: `http://127.0.0.1:${port}`, internal: `http://127.0.0.1:${internal}`, ports: { port, internal } });
     program.serves = () => answers200(`${program.url}/readyz`);
     this.gatewayPrograms.push(program);
-    if (wait) await program.ready(program.serves);
+    if (wait) {
+      await program.ready(program.serves);
+      program.served = true;
+    }
     return program;
   }
 

@@ -122,18 +122,12 @@ play("history of 230 messages loads page by page on the way up, and what is in s
   // Whatever is on top when a page comes in is on the screen afterwards as well.
   while (!(await a.page.locator(".nothing").count())) {
     const before = await count();
-    // News that is drawn in the very frame of a scroll keeps the end in sight: one scrolls again then.
-    const scroll = () => a.page.locator(".scroller").evaluate((scroller) => {
-      if (scroller.scrollTop > 300 || scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 2) scroller.scrollTop = 300;
+    const seq = await a.page.locator(".scroller").evaluate((scroller) => {
+      scroller.scrollTop = 300;
       const { top } = scroller.getBoundingClientRect();
       return [...scroller.querySelectorAll(".line")].find((line) => line.getBoundingClientRect().bottom > top).dataset.seq;
     });
-    let seq = await scroll();
-    await until(async () => {
-      if ((await count()) > before) return true;
-      seq = await scroll();
-      return false;
-    }, "an older page");
+    await until(async () => (await count()) > before, "an older page");
     const box = await a.page.locator(`.line[data-seq="${seq}"]`).boundingBox();
     const frame = await a.page.locator(".scroller").boundingBox();
     assert.ok(box.y + box.height > frame.y - 1 && box.y < frame.y + frame.height, `message ${seq} is still in sight`);
@@ -142,6 +136,43 @@ play("history of 230 messages loads page by page on the way up, and what is in s
   assert.deepEqual(shown.map(([seq]) => seq), Array.from({ length: 230 }, (_, n) => n + 1), "all, once, in order");
   await a.page.getByRole("button", { name: "To the newest message" }).click();
   await until(() => a.page.locator(".scroller").evaluate((one) => one.scrollHeight - one.scrollTop - one.clientHeight < 2), "the end");
+});
+
+play("who scrolls up in the moment that news is drawn stays there", async (stage) => {
+  const [alice, bob] = [stage.user("alice"), stage.user("bob")];
+  const id = await stage.group([alice, bob], { title: "Just now" });
+  await post(stage, id, bob, Array.from({ length: 40 }, (_, n) => `message ${n}`));
+  const a = await stage.window();
+  await a.page.addInitScript(() => {
+    const timer = window.setTimeout;
+    window.rings = (work) => work();
+    window.setTimeout = (work, ms) => timer(() => window.rings(work), ms);
+  });
+  await a.page.reload();
+  await a.signIn(alice);
+  await a.row("Just now").click();
+  await a.page.locator('.line[data-seq="40"]').waitFor();
+  const scroller = a.page.locator(".scroller");
+  const below = () => scroller.evaluate((one) => one.scrollHeight - one.scrollTop - one.clientHeight);
+  await until(async () => (await below()) < 2, "the end");
+  // Whichever timer draws the news: within its task, so ahead of the browser's event.
+  await scroller.evaluate((one) => {
+    const drawn = () => one.querySelector('.line[data-seq="41"]');
+    window.rings = (work) => {
+      if (drawn()) return work();
+      const top = one.scrollTop;
+      one.scrollTop -= 500;
+      work();
+      if (!drawn()) one.scrollTop = top;
+    };
+  });
+  await stage.as(bob, "POST", `/api/v1/conversations/${id}/messages`, { message_type: "text", content: "news", client_random: "news" });
+  await a.page.locator('.line[data-seq="41"]').waitFor();
+  await a.page.locator(".jump.shown").waitFor();
+  assert.ok((await below()) > 450, `${await below()} pixels above the end`);
+  await a.page.getByRole("button", { name: "To the newest message" }).click();
+  await until(async () => (await below()) < 2, "the end again");
+  await a.page.locator(".jump:not(.shown)").waitFor({ state: "attached" });
 });
 
 play("history that cannot be had is said so, and asked for again by a button or once the connection is back", async (stage) => {

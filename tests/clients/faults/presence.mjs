@@ -21,6 +21,8 @@ function watcher() {
 /** The one who is watched, and watchers on other gateways; they share a conversation and she has added them. */
 async function watched(t, home, others, { on = home } = {}) {
   const scene = file.scene(t);
+  // Not by those that other cases kill and freeze meanwhile.
+  scene.gateways = others.map(({ url }) => url);
   const alice = scene.user("alice");
   const names = others.map((_, n) => scene.user(`watcher${n}`));
   const id = await scene.group([alice, ...names]);

@@ -20,6 +20,8 @@ export class Thread {
   #lines = new Map();
   #days = new Map();
   #atBottom = true;
+  /** Where the scroller was last seen or put. */
+  #top = 0;
   #firstKey;
 
   /**
@@ -79,7 +81,7 @@ export class Thread {
     arrows(this.lines, () => [...this.lines.querySelectorAll(".line")]);
     this.lines.addEventListener("keydown", (event) => event.key === "Escape" && this.compose.input.focus());
     // A field that grows, a keyboard that opens: the newest stays in sight.
-    this.resized = new ResizeObserver(() => this.#atBottom && this.#toBottom());
+    this.resized = new ResizeObserver(() => this.#staysAtBottom() && this.#toBottom());
     this.resized.observe(this.scroller);
   }
 
@@ -92,6 +94,7 @@ export class Thread {
   send(text, { reply_to, ...options } = {}) {
     this.newFrom = Infinity;
     this.#atBottom = true;
+    this.#top = this.scroller.scrollTop;
     const { id, seq, sender_id, message_type, content: preview } = reply_to ?? {};
     this.conversation.send(text, { ...options, reply_to: reply_to && { id, seq, sender_id, message_type, preview } });
   }
@@ -165,10 +168,11 @@ export class Thread {
   #updateLines() {
     const { scroller } = this;
     const items = this.conversation.items;
+    const stays = this.#staysAtBottom();
     const fromBottom = scroller.scrollHeight - scroller.scrollTop;
     place(this.lines, this.#nodes(items));
     const firstKey = items[0] && keyOf(items[0], this.client.user);
-    if (this.#atBottom) this.#toBottom();
+    if (stays) this.#toBottom();
     // Older ones came in above: what was in sight stays where it was.
     else if (firstKey !== this.#firstKey) scroller.scrollTop = scroller.scrollHeight - fromBottom;
     this.#firstKey = firstKey;
@@ -236,12 +240,27 @@ export class Thread {
 
   #toBottom() {
     this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.#top = this.scroller.scrollTop;
+  }
+
+  /** Whether the newest stays in sight. Who has scrolled up may have done so just now: the event comes a frame later. */
+  #staysAtBottom() {
+    const { clientHeight, scrollTop } = this.scroller;
+    // Out of sight, on a phone, it stands at 0, and no one put it there.
+    if (clientHeight === 0) this.#top = 0;
+    else if (this.#atBottom && scrollTop < this.#top) this.#look();
+    return this.#atBottom;
+  }
+
+  #look() {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
+    this.#top = scrollTop;
+    this.#atBottom = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM;
+    this.jump.classList.toggle("shown", !this.#atBottom);
   }
 
   #scrolled() {
-    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    this.#atBottom = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM;
-    this.jump.classList.toggle("shown", !this.#atBottom);
+    this.#look();
     this.#wantOlder();
     this.seen();
   }
