@@ -6,6 +6,7 @@
 //
 // Screenshots go to tests/.artefacts/. `SIMURGH_TEST_BIN` is the folder of the programs (target/ci).
 
+import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import path from "node:path";
 import { run } from "node:test";
@@ -43,6 +44,7 @@ async function against(set) {
   process.env.SIMURGH_WALK_SECRET = setup.secret;
   process.env.SIMURGH_BROWSER_SET = set;
   console.log(`set ${set}: ${process.env.SIMURGH_WALK_GATEWAYS}`);
+  execFileSync(process.execPath, [fileURLToPath(new URL("../clients/warm.mjs", import.meta.url))], { stdio: "inherit" });
   const wanted = (name) => name.endsWith(".mjs") && name.includes(options.file) && (set === "a" || !OF_THE_PAGE.includes(name));
   const files = readdirSync(CASES).filter(wanted).sort();
   const paths = files.map((name) => path.join(CASES, name));

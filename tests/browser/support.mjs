@@ -138,6 +138,15 @@ export class Window {
     await this.connection("Connected");
   }
 
+  /** Does `act`, which has the page connect anew, and awaits that its conversations are joined again: it may edit then. */
+  async rejoined(act) {
+    const joins = () => this.page.locator('.frame.in[data-event="phx_reply"]', { hasText: "phx_join → ok" }).filter({ hasText: "conversation:" }).count();
+    const before = await joins();
+    await act();
+    if (before > 0) await until(async () => (await joins()) > before, "the rejoin");
+    await this.connection("Connected");
+  }
+
   connection(words) {
     return this.page.locator(".connection", { hasText: words }).waitFor();
   }

@@ -16,6 +16,7 @@
 // Each file of the walk is a process of its own, and can be run alone against running servers:
 //   SIMURGH_WALK_GATEWAYS=http://127.0.0.1:4000 node --test tests/clients/walk/messages.mjs
 
+import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import path from "node:path";
 import { run } from "node:test";
@@ -66,13 +67,6 @@ async function play(paths, concurrency) {
   return count;
 }
 
-/** Writes a little: a store that has just started takes seconds for its first calls where the machine is slow. */
-async function warm() {
-  const { Scene } = await import("./support.mjs");
-  const scene = new Scene();
-  for (let n = 0; n < 10; n += 1) await scene.group([scene.user("first"), scene.user("second")]);
-}
-
 async function main() {
   // These are about the programs, or name their transport themselves.
   const shared = ["faults", "others", "grpc", "push"].includes(options.set) ? [] : options.longpoll || options.phoenix ? files("walk") : [...files("walk"), ...files("conformance")];
@@ -98,7 +92,7 @@ async function main() {
     process.env.SIMURGH_WALK_SECRET = setup?.secret ?? options.secret;
     console.log(`gateways: ${process.env.SIMURGH_WALK_GATEWAYS}`);
     if (setup?.startMs) console.log(`ready after ${Math.round(setup.startMs)} ms`);
-    await warm();
+    execFileSync(process.execPath, [path.join(HERE, "warm.mjs")], { stdio: "inherit" });
     add(await play(shared, 4));
     await setup?.stop({ keep: total.failed > 0 });
     if (setup && total.failed > 0) console.log(`the servers' logs: ${setup.dir}`);

@@ -19,21 +19,14 @@ async function pair(stage) {
 
 /** Cuts the connection, and awaits the next one. */
 async function reconnect(window) {
-  const joins = () => window.page.locator('.frame.out[data-event="phx_join"]', { hasText: "conversation:" }).count();
-  const before = await joins();
-  await window.tool("Cut the socket").click();
-  await until(async () => (await joins()) > before, "the rejoin");
-  await window.connection("Connected");
+  await window.rejoined(() => window.tool("Cut the socket").click());
 }
 
 /** Away until `back`: the page is there, and hears nothing. */
 async function away(window) {
   await window.tool("Go offline").click();
   await window.connection("Offline");
-  return async () => {
-    await window.tool("Go online").click();
-    await window.connection("Connected");
-  };
+  return () => window.rejoined(() => window.tool("Go online").click());
 }
 
 async function edit(window, text, into) {
@@ -250,6 +243,7 @@ play("edit, reply and delete by keyboard alone, and the focus is never lost", as
   await keyboard.type("talking to myself");
   await keyboard.press("Enter");
   await b.line("talking to myself").locator(".quote").waitFor();
+  await a.state("talking to myself", "read");
   await tool("remove");
   await a.tabTo("Delete for everyone");
   await a.focusIsVisible();

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { play, until } from "../support.mjs";
+import { play } from "../support.mjs";
 
 /** alice, bob and carol in a group that alice has made; alice and bob at a window. */
 async function nest(stage) {
@@ -84,9 +84,7 @@ play("who was away sees that they were named, and an edit names others", async (
   await b.row("Nest builders").locator(".named").waitFor();
   await b.open("Nest builders");
   await b.line(`Come @${bob}`).locator(".mention.me").waitFor();
-  await a.tool("Cut the socket").click();
-  await until(async () => (await a.page.locator(".frame.note", { hasText: "socket open" }).count()) === 2, "the connection");
-  await a.connection("Connected");
+  await a.rejoined(() => a.tool("Cut the socket").click());
   await a.act(`Come @${bob}`, "Edit");
   await a.field.fill(`Come @${carol}`);
   await a.field.press("Enter");

@@ -59,6 +59,8 @@ play("the socket cut in mid-send comes back, and the message is there once", asy
   assert.ok(joins.at(-1)[4].since, "and from when on changes are news");
 
   // Again and again, while both write.
+  // A socket that is cut while it still connects: Chromium warns of that.
+  a.expects(/WebSocket is closed before the connection is established/);
   const texts = [];
   for (let n = 0; n < 6; n += 1) {
     await a.tool("Cut the socket").click();
@@ -66,7 +68,8 @@ play("the socket cut in mid-send comes back, and the message is there once", asy
     await b.say(`b${n}`);
     texts.push(`a${n}`, `b${n}`);
   }
-  for (const one of [a, b]) await until(async () => (await one.shown()).length === 15, "all messages");
+  const stored = (shown) => shown.length === 15 && shown.every(([seq]) => seq > 0);
+  for (const one of [a, b]) await until(async () => stored(await one.shown()), "all messages, stored");
   const [seenByA, seenByB] = [await a.shown(), await b.shown()];
   assert.deepEqual(seenByA, seenByB, "one order");
   assert.deepEqual(seenByA.slice(3).map(([, text]) => text).sort(), texts.sort(), "each once");
