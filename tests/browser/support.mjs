@@ -143,7 +143,7 @@ export class Window {
     const joins = () => this.page.locator('.frame.in[data-event="phx_reply"]', { hasText: "phx_join → ok" }).filter({ hasText: "conversation:" }).count();
     const before = await joins();
     await act();
-    if (before > 0) await until(async () => (await joins()) > before, "the rejoin");
+    await until(async () => (await joins()) > before, "the rejoin");
     await this.connection("Connected");
   }
 

@@ -28,7 +28,7 @@ function tool(name, variable) {
 }
 let fetched;
 
-/** Below those that the kernel gives out, so that nobody is given one of these before its program listens on it. */
+// Below those that a kernel gives out by itself, so that nobody has taken one before its program listens on it.
 let nextPort = 20_000 + (process.pid % 300) * 40;
 
 /** A TCP port of 127.0.0.1 that nobody listens on, and that this process was not given before. */
@@ -37,8 +37,12 @@ export async function freePort() {
     const port = nextPort;
     nextPort = port < 32_000 ? port + 1 : 20_000;
     const server = createServer().listen(port, "127.0.0.1");
-    const listens = await once(server, "listening").then(() => true, () => false);
-    if (!listens) continue;
+    try {
+      await once(server, "listening");
+    } catch (error) {
+      if (error.code !== "EADDRINUSE") throw error;
+      continue;
+    }
     server.close();
     await once(server, "close");
     return port;

@@ -20,6 +20,8 @@ use crate::{Shared, topic::actor::Command, visible};
 const RENEW: Duration = Duration::from_millis(3_500);
 /// How often the others' leases are read.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often the gateway asks itself whether its lease holds.
+const TELL: Duration = Duration::from_secs(1);
 /// After a subscription overflowed, topics read their logs again; at most so often.
 const REREAD: Duration = Duration::from_secs(5);
 /// Between attempts to come back.
@@ -31,8 +33,27 @@ const OFFLINE_ATTEMPTS: u32 = 10;
 /// Entries of a dead gateway that are removed at once.
 const CLEANERS: usize = 32;
 
-/// Keeps the lease, and acts on those that lapse, until the gateway stops.
+/// Keeps the lease, says whether it holds, and acts on those that lapse, until the gateway stops.
 pub async fn keep(shared: Arc<Shared>, part: PartHandle) {
+    tokio::select! {
+        () = tell(&shared, &part) => {}
+        () = renew_and_look(&shared) => {}
+    }
+}
+
+/// Says whether the lease holds, on time also where the backplane lets calls wait.
+async fn tell(shared: &Shared, part: &PartHandle) {
+    loop {
+        sleep(TELL).await;
+        if shared.leases.wavers() {
+            part.fails("the lease cannot be renewed");
+        } else {
+            part.works();
+        }
+    }
+}
+
+async fn renew_and_look(shared: &Arc<Shared>) {
     let (mut notices, mut connected) = (shared.bus.notices(), shared.bus.connected());
     let now = shared.env.instant();
     let (mut renew_at, mut look_at) = (now + RENEW, now + LOOK);
@@ -56,7 +77,7 @@ pub async fn keep(shared: Arc<Shared>, part: PartHandle) {
                 Err(RecvError::Closed) => return,
             },
             () = sleep_until(again_at.unwrap_or(look_at)), if again_at.is_some() => {
-                again_at = match again(&shared).await {
+                again_at = match again(shared).await {
                     Ok(()) => None,
                     Err(error) => {
                         tracing::debug!(%error, "not back yet");
@@ -72,17 +93,12 @@ pub async fn keep(shared: Arc<Shared>, part: PartHandle) {
                 if shared.leases.lapsed() {
                     again_at.get_or_insert(shared.env.instant());
                 } else {
-                    renew(&shared).await;
+                    renew(shared).await;
                 }
                 renew_at = shared.env.instant() + RENEW / 2 + shared.env.jitter(RENEW / 2);
             }
             () = sleep_until(look_at) => {
-                if shared.leases.wavers() {
-                    part.fails("the lease cannot be renewed");
-                } else {
-                    part.works();
-                }
-                look(&shared).await;
+                look(shared).await;
                 look_at = shared.env.instant() + LOOK;
             }
         }

@@ -46,7 +46,7 @@ export async function shows(joined, replies, timeout = 40_000) {
   assert.deepEqual(joined.seen, wanted);
 }
 
-/** Pushes once; how it was answered, `{reason, response, took}`, `reason` being "ok" where it was; in 8 s or it fails. A second is for this process to hear of it. */
+/** Pushes once; how it was answered, `{reason, response, took}`, `reason` being "ok" where it was; in 8 s or it fails. */
 export async function answered(joined, event, payload) {
   const began = performance.now();
   const outcome = await joined.push(event, payload).then(
@@ -57,7 +57,7 @@ export async function answered(joined, event, payload) {
     },
   );
   const took = performance.now() - began;
-  assert.ok(took < 9000, `${event} was answered ${outcome.reason} after ${Math.round(took)} ms`);
+  assert.ok(took < 8500, `${event} was answered ${outcome.reason} after ${Math.round(took)} ms`);
   return { ...outcome, took };
 }
 

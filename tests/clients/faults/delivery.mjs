@@ -44,11 +44,8 @@ test("a gateway stopped by SIGSTOP makes the answer a partial one within a secon
   const sent = await a.send("one has it");
   let found;
   await until(async () => (found = await ask(id, sent, bob)).verdict === "delivered", { what: () => JSON.stringify(found) });
-  // It waits for 700 ms, always; the rest is of the machine, which may have stood still meanwhile.
-  const took = [found.took];
-  while (Math.min(...took) >= 1000 && took.length < 5) took.push((found = await ask(id, sent, bob)).took);
-  t.diagnostic(`with a frozen gateway it took ${took.map(Math.round)} ms`);
-  assert.ok(Math.min(...took) < 1000, `${took} ms`);
+  t.diagnostic(`with a frozen gateway it took ${Math.round(found.took)} ms`);
+  assert.ok(found.took < 1000, `${found.took} ms`);
   assert.deepEqual([found.partial, states(found)], [true, ["answered", "silent"]]);
   const silent = found.gateways.find(({ state }) => state === "silent").id;
   assert.deepEqual(

@@ -79,8 +79,8 @@ test("a region that is cut off keeps its sockets, counts as gone, and comes back
   assert.equal(refused.reason, "unavailable");
   replies.push(await sendSurely(a, "home goes on"));
   await sees([alice]);
-  const { status, body } = await http(far.url, "GET", "/readyz");
-  assert.equal(status, 503, "new clients go elsewhere");
+  await until(async () => (await http(far.url, "GET", "/readyz")).status === 503, { timeout: 3000, what: "new clients to go elsewhere" });
+  const { body } = await http(far.url, "GET", "/readyz");
   t.diagnostic(`readyz: ${typeof body === "string" ? body.trim() : JSON.stringify(body)}`);
 
   wire.heal();
@@ -93,4 +93,18 @@ test("a region that is cut off keeps its sockets, counts as gone, and comes back
   await sees([alice, bob]);
   assert.equal(far.exited, undefined);
   for (const client of clients) assert.deepEqual(client.closes, []);
+});
+
+test("a region whose wire hangs says in time that it is not ready, and that it is once the wire is again", { timeout: 120_000 }, async (t) => {
+  const ready = () => http(far.url, "GET", "/readyz");
+  await until(async () => (await ready()).status === 200, { what: "the region to be ready" });
+  wire.hold();
+  const held = performance.now();
+  t.after(() => wire.heal());
+  // It renewed its lease a moment ago: 14 s from then, and a second for looking. Each call waits for 5 s meanwhile.
+  await until(async () => (await ready()).status === 503, { timeout: 16_000, what: "new clients to go elsewhere" });
+  t.diagnostic(`not ready after ${Math.round(performance.now() - held)} ms`);
+  wire.heal();
+  wire.delay(FAR_MS);
+  await until(async () => (await ready()).status === 200, { timeout: 30_000, what: "the region to be ready again" });
 });

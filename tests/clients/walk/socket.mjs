@@ -152,12 +152,12 @@ suite("frames", () => {
 
   walk("ping tells the server's time, heartbeats keep the socket alive", async (scene) => {
     const alice = scene.user("alice");
-    const client = await scene.client(alice, { heartbeatIntervalMs: 1000 });
+    const client = await scene.client(alice, { heartbeatIntervalMs: 300 });
     const own = await client.joinOwn();
     fields(await own.push("ping", { timestamp: 123 }), { pong: 123, server_time: recent });
     fields(await own.push("ping", {}), { pong: null, server_time: recent });
     // phoenix.js closes a socket whose heartbeat went unanswered when the next is due.
-    await holds(() => client.socket.isConnected() && client.closes.length === 0, 4500, "the socket to stay");
+    await holds(() => client.socket.isConnected() && client.closes.length === 0, 2000, "the socket to stay");
   });
 
   walk("a client of the older serializer and one of the newer understand each other", async (scene) => {
