@@ -36,6 +36,7 @@ const CLEANERS: usize = 32;
 /// Keeps the lease, says whether it holds, and acts on those that lapse, until the gateway stops.
 pub async fn keep(shared: Arc<Shared>, part: PartHandle) {
     tokio::select! {
+        biased;
         () = tell(&shared, &part) => {}
         () = renew_and_look(&shared) => {}
     }
